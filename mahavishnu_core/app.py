@@ -1,0 +1,70 @@
+"""What a frontend starts from: settings, plugins, worker types and the state directory, put together once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import attrs
+
+from mahavishnu_core.host import Host, load_plugins
+from mahavishnu_core.settings import Loaded, load_settings
+from mahavishnu_core.state import StateDir, state_dir_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mahavishnu_core.catalog import Catalog
+    from mahavishnu_core.models import JSON, WorkerType
+
+
+@attrs.define
+class App:
+    """All that is known before the first worker; settings and catalog are read when first asked for."""
+
+    host: Host
+    state: StateDir
+    config_dir: Path | None = None
+    environ: Mapping[str, str] = attrs.field(factory=lambda: os.environ)
+    overrides: Mapping[str, JSON] = attrs.field(factory=dict)
+    _loaded: Loaded | None = None
+    _catalog: Catalog | None = None
+
+    @property
+    def loaded(self) -> Loaded:
+        """The settings with their warnings and origins. Raises SettingsError with every fault in them."""
+        if self._loaded is None:
+            self._loaded = load_settings(
+                cwd=Path.cwd(), config_dir=self.config_dir, environ=self.environ, overrides=self.overrides
+            )
+        return self._loaded
+
+    @property
+    def catalog(self) -> Catalog:
+        """The worker types on offer."""
+        if self._catalog is None:
+            from mahavishnu_core.catalog import build_catalog
+
+            self._catalog = build_catalog(
+                self._offered(),
+                self.loaded.settings,
+                refused={plugin.name: plugin.reason for plugin in self.host.refused},
+            )
+        return self._catalog
+
+    def _offered(self) -> list[tuple[str, WorkerType]]:
+        answers = self.host.all("worker_types")
+        return [(plugin, kind) for plugin, kinds in answers for kind in cast("Iterable[WorkerType]", kinds)]
+
+
+def load_app(
+    *,
+    config_dir: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, JSON] | None = None,
+    third_party: bool = True,
+) -> App:
+    """The app as installed: all plugins, the user's settings, the platform's state directory."""
+    host = load_plugins(environ, third_party=third_party)
+    return App(host, StateDir(state_dir_path(environ)), config_dir, environ, overrides or {})

@@ -1,0 +1,137 @@
+"""An engine: plugins, state directory, and what stays open while it lives. Hooks get it to work with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import attrs
+import trio
+
+from mahavishnu_core.errors import MahavishnuError, PluginError
+from mahavishnu_core.events import Event, TaskEvent
+from mahavishnu_core.host import awaited
+from mahavishnu_core.text import secrets_in
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mahavishnu_core.app import App
+    from mahavishnu_core.models import Task, Worker, WorkerResult
+
+T = TypeVar("T")
+Observer = Callable[[TaskEvent], None]
+
+
+@attrs.define(eq=False)
+class StorageFailure:
+    """A storage that could not keep the result of a task; it is asked again by ``results sync``."""
+
+    storage: str
+    task_id: str
+    error: str
+
+
+@attrs.define(eq=False)
+class Engine:
+    """Opened by ``open_engine``; everything it holds is closed with it."""
+
+    app: App
+    _nursery: trio.Nursery
+    max_concurrent: int
+    """How many tasks may run at once on the state directory, whoever launched them."""
+    secrets: tuple[str, ...] = ()
+    """Values that are taken out of results."""
+    observers: list[Observer] = attrs.field(factory=list)
+    storage_failures: list[StorageFailure] = attrs.field(factory=list)
+    _held: dict[str, object] = attrs.field(factory=dict)
+    _opening: trio.Lock = attrs.field(factory=trio.Lock)
+
+    @property
+    def state_dir(self) -> Path:
+        return self.app.state.root
+
+    async def hold(self, key: str, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
+        """Open a resource once for the engine's lifetime and share it by ``key``.
+
+        It lives in a task of its own: what opens a nursery must be closed by the task that opened it.
+        """
+        async with self._opening:
+            if key not in self._held:
+                self._held[key] = await self._nursery.start(_keep_open, opener)
+        return cast("T", self._held[key])
+
+    def tell(self, task: Task, first_seq: int, events: list[Event]) -> None:
+        """Show events to all observers; those of plugins cannot do harm."""
+        has_plugins = bool(self.app.host.implementers("monitor"))
+        if not self.observers and not has_plugins:
+            return
+        for seq, event in enumerate(events, first_seq):
+            item = TaskEvent(task.worker_id, task.task_id, seq, event)
+            for observer in self.observers:
+                observer(item)
+            if has_plugins:
+                self.app.host.all("monitor", event=item)
+
+    async def store(self, worker: Worker, task: Task, result: WorkerResult) -> None:
+        """Have every storage keep a result; those that have it already are not asked."""
+        state, host = self.app.state, self.app.host
+        answers = host.all("store_result", engine=self, worker=worker, task=task, result=result)
+        complete = True
+        for storage, answer in answers:
+            if state.is_stored(task, storage):
+                _discard(answer)
+                continue
+            if await self._store_in(storage, answer, task):
+                state.mark_stored(task, storage)
+            else:
+                complete = False
+        if complete:
+            state.mark_done(task)
+
+    async def _store_in(self, storage: str, answer: object, task: Task) -> bool:
+        try:
+            await awaited(answer, type(None))
+        except Exception as error:  # noqa: BLE001  # foreign code; the result itself is safe on disk
+            text = str(error) if isinstance(error, MahavishnuError) else f"{type(error).__name__}: {error}"
+            self.storage_failures.append(StorageFailure(storage, task.task_id, text))
+            return False
+        return True
+
+    async def ask(self, hook: str, kind: type[T], **arguments: object) -> T | None:
+        """The first answer to an async hook, awaited; None where nobody answers."""
+        answer = self.app.host.ask(hook, engine=self, **arguments)
+        if answer is None:
+            return None
+        try:
+            return await awaited(answer, kind)
+        except MahavishnuError:
+            raise
+        except Exception as error:
+            raise PluginError(f"{hook} failed: {type(error).__name__}: {error}") from error
+
+
+@asynccontextmanager
+async def open_engine(app: App, max_concurrent: int) -> AsyncIterator[Engine]:
+    """An engine on a state directory, which is made where there is none. Raises StateDirError."""
+    app.state.prepare()
+    async with trio.open_nursery() as nursery:
+        yield Engine(app, nursery, max_concurrent, secrets_in(os.environ))
+        nursery.cancel_scope.cancel()
+
+
+async def _keep_open(
+    opener: Callable[[], AbstractAsyncContextManager[T]],
+    task_status: trio.TaskStatus[T] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    async with opener() as resource:
+        task_status.started(resource)
+        await trio.sleep_forever()
+
+
+def _discard(answer: object) -> None:
+    close = getattr(answer, "close", None)
+    if callable(close):
+        close()  # a coroutine that is not awaited would warn

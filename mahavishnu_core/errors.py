@@ -1,0 +1,66 @@
+"""What can go wrong in a way that the user can mend: one line each, with the exit status it ends in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class MahavishnuError(Exception):
+    """Base of all errors that are printed as one line, without a traceback."""
+
+    exit_status = 1
+
+
+class UsageError(MahavishnuError):
+    """The caller asked for something that cannot be: a wrong value, an unknown name."""
+
+    exit_status = 2
+
+
+class SettingsError(UsageError):
+    """The settings are wrong; ``problems`` holds every fault found, one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class UnknownWorkerType(UsageError):
+    """No plugin and no settings file offers a worker type of that name."""
+
+
+class UnknownWorker(UsageError):
+    """There is no worker of that id in the state directory."""
+
+
+class UnknownTask(UsageError):
+    """There is no task of that id in the state directory."""
+
+
+class WorkerBusy(UsageError):
+    """The worker has a task that has not ended yet."""
+
+
+class MissingError(MahavishnuError):
+    """A program, daemon or plugin that was asked for is not there."""
+
+    exit_status = 3
+
+
+class PluginError(MissingError):
+    """A plugin that is needed was not loaded, or failed when it was asked."""
+
+
+class StateDirError(MahavishnuError):
+    """The state directory cannot be written."""
+
+    exit_status = 4
+
+
+class StorageError(MahavishnuError):
+    """A storage could not keep something."""
+
+    exit_status = 4

@@ -1,0 +1,156 @@
+"""The hooks: every point at which a plugin takes part, with when it is called and what it may answer.
+
+Rules for all of them. An implementation is a plain ``def`` that does no I/O and may take any subset of the
+arguments, by name. Hooks marked *async* return an awaitable that does the work, or None to decline. A hook
+marked *first result* is asked plugin by plugin until one answers something other than None: answer only for
+your own agent or place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar
+
+from mahavishnu_core.markers import hookspec
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    import click
+
+    from mahavishnu_core.events import Event, TaskEvent
+    from mahavishnu_core.models import JSON, Cause, Command, Exit, Task, Worker, WorkerResult, WorkerType
+
+T = TypeVar("T")
+RunState: TypeAlias = Literal["queued", "running", "ended"]
+
+
+class Engine(Protocol):
+    """What an async hook gets to work with: where the state lies, and a home for what must stay open."""
+
+    @property
+    def state_dir(self) -> Path:
+        """The state directory; a plugin may keep files of its own in it."""
+        ...
+
+    async def hold(self, key: str, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
+        """Open a resource once for the engine's lifetime (a connection, a client) and share it by ``key``."""
+        ...
+
+
+class Parser(Protocol):
+    """Reads the output of one task. Never raises, whatever the lines hold."""
+
+    def feed(self, lines: Sequence[dict[str, JSON] | str]) -> Iterable[Event]:
+        """Events of the next lines: a dict where the line is a JSON object, else its text.
+
+        With ``progress_tracking: lines`` all lines are texts.
+        """
+        ...
+
+    def end(self, exit: Exit, stderr: str) -> Iterable[Event]:
+        """What is left to say once the command has ended; ``stderr`` is the tail of its error output."""
+        ...
+
+
+class Run(Protocol):
+    """A command that a place has taken over."""
+
+    async def state(self) -> RunState:
+        """How it stands, as soon as the place knows."""
+        ...
+
+    async def started(self) -> None:
+        """Return when the command runs, or has ended, or has been refused."""
+        ...
+
+    async def wait(self) -> Exit:
+        """Return when the command and its whole family have ended. May be called by several tasks."""
+        ...
+
+    async def end(self, cause: Cause, grace_seconds: float) -> None:
+        """Ask for the end of the family: TERM, the grace, KILL. Returns at once; ``wait`` tells the rest."""
+        ...
+
+
+@hookspec
+def worker_types() -> Iterable[WorkerType]:  # type: ignore[empty-body]
+    """Offer worker types. Called once, when the engine or the command line needs the list.
+
+    Settings may change any field of a type by its name, and add further types for an agent.
+    """
+
+
+@hookspec(firstresult=True)
+def spawn(engine: Engine, worker: Worker) -> Awaitable[Mapping[str, JSON]] | None:
+    """Make a worker of your place ready; the facts you return are kept with it (*async, first result*).
+
+    Called before the worker is written down. Raise ``MahavishnuError`` when it cannot be.
+    """
+
+
+@hookspec(firstresult=True)
+def execute(worker: Worker, task: Task) -> Command | None:
+    """The command that carries out a task of your agent (*first result*).
+
+    The prompt belongs in ``Command.stdin``. ``task.session_id`` and ``task.resume`` say which conversation
+    to begin or to go on with.
+    """
+
+
+@hookspec(firstresult=True)
+def parse_progress(worker: Worker, task: Task) -> Parser | None:
+    """A parser for the output of a task of your agent (*first result*). Called once a task and reader.
+
+    The parser must give the same events for the same bytes: tasks are read again after a crash.
+    """
+
+
+@hookspec
+def store_result(engine: Engine, worker: Worker, task: Task, result: WorkerResult) -> Awaitable[None] | None:
+    """Keep a result (*async, all storages*). Raise when you cannot: you are asked again later.
+
+    May be called twice for one ``task.task_id``; keep one.
+    """
+
+
+@hookspec
+def search_results(engine: Engine, text: str, limit: int) -> Awaitable[Sequence[WorkerResult]] | None:
+    """Stored results that match a text, best first (*async, all storages that can*)."""
+
+
+@hookspec
+def monitor(event: TaskEvent) -> None:
+    """Be told every event of every task that this engine follows. Must not block.
+
+    An observer that raises is reported once and not called again.
+    """
+
+
+@hookspec(firstresult=True)
+def launch(
+    engine: Engine, worker: Worker, task: Task, command: Command | None, limit: int, detached: bool
+) -> Awaitable[Run] | None:
+    """Run a command of a worker of your place so that it outlives us (*async, first result*).
+
+    Its output goes to ``stdout.jsonl`` and ``stderr.log`` in ``task.directory``, and when it has ended
+    ``exit.json`` appears there. ``limit`` is how many commands may run at once on the state directory; wait
+    for a slot. A detached command is started even when the engine ends before there is a slot.
+    ``command`` is None to find a command again that was launched by an earlier engine.
+    """
+
+
+@hookspec(firstresult=True)
+def close(engine: Engine, worker: Worker) -> Awaitable[None] | None:
+    """Give back what ``spawn`` took (*async, first result*)."""
+
+
+@hookspec
+def register_commands(cli: click.Group) -> None:
+    """Add commands to the ``mahavishnu`` command line. Import what they need only when they run."""
+
+
+@hookspec
+def register_tools(server: object) -> None:
+    """Add tools to the MCP server."""

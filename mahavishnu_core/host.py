@@ -1,0 +1,199 @@
+"""Loads the plugins and calls their hooks, so that one that is broken is named and harms no other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Collection, Iterable, Mapping
+from typing import TypeVar
+
+import attrs
+import pluggy
+
+from mahavishnu_core import hookspecs
+from mahavishnu_core.entry_points import EntryPoint, discover
+from mahavishnu_core.errors import MahavishnuError, PluginError
+from mahavishnu_core.markers import HOOK_API
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Loaded:
+    """A plugin that takes part: its name, its distribution, the hooks it implements."""
+
+    name: str
+    source: str
+    hooks: tuple[str, ...]
+
+
+@attrs.frozen
+class Refused:
+    """A plugin that does not take part, or no longer, and why."""
+
+    name: str
+    source: str
+    reason: str
+    cause: BaseException | None = attrs.field(default=None, eq=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({self.source}) not loaded: {self.reason}"
+
+
+@attrs.define
+class Host:
+    """The plugins of one engine or command line."""
+
+    _plugins: pluggy.PluginManager
+    loaded: list[Loaded] = attrs.field(factory=list)
+    refused: list[Refused] = attrs.field(factory=list)
+
+    def load(self, entry: EntryPoint) -> None:
+        """Take a plugin in, or note why not. Its code is foreign: anything may come."""
+        reason, cause = None, None
+        if self._plugins.has_plugin(entry.name):
+            first = next(plugin.source for plugin in self.loaded if plugin.name == entry.name)
+            self.refused.append(Refused(entry.name, entry.source, f"{first} has taken that name"))
+            return
+        try:
+            plugin = entry.load()
+            reason = _unfit(plugin)
+            if reason is None:
+                self._plugins.register(plugin, name=entry.name)
+                self._plugins.check_pending()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code: anything may come
+            reason, cause = _explain(error), error
+        if reason is None:
+            self.loaded.append(Loaded(entry.name, entry.source, self._hooks_of(entry.name)))
+            return
+        if self._plugins.has_plugin(entry.name):
+            self._plugins.unregister(name=entry.name)
+        self.refused.append(Refused(entry.name, entry.source, reason, cause))
+
+    def add_own(self, name: str, plugin: object) -> None:
+        """Take in a part of the core itself."""
+        self._plugins.register(plugin, name=name)
+        self.loaded.append(Loaded(name, "mahavishnu-core", self._hooks_of(name)))
+
+    def ask(self, hook: str, **arguments: object) -> object | None:
+        """The first answer to a *first result* hook that is not None.
+
+        Raises PluginError when nobody answers and a plugin failed: it may have been its to answer.
+        """
+        failure: PluginError | None = None
+        for implementation in self._implementations(hook):
+            try:
+                answer: object | None = _call(implementation, arguments)
+            except MahavishnuError:
+                raise
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
+                failure = self._failure(implementation, hook, error)
+                continue
+            if answer is not None:
+                return answer
+        if failure:
+            raise failure
+        return None
+
+    def all(self, hook: str, **arguments: object) -> list[tuple[str, object]]:
+        """What each plugin answers that does; one that fails is cut off and noted in ``refused``."""
+        answers = []
+        for implementation in self._implementations(hook):
+            try:
+                answer = _call(implementation, arguments)
+                if isinstance(answer, Iterable) and not isinstance(answer, Awaitable):
+                    answer = list(answer)  # a generator runs its plugin's code only now
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
+                self._cut_off(implementation, hook, error)
+                continue
+            if answer is not None:
+                answers.append((implementation.plugin_name, answer))
+        return answers
+
+    def implementers(self, hook: str) -> list[str]:
+        """The names of the plugins that implement a hook, in order of loading."""
+        names = {implementation.plugin_name for implementation in self._implementations(hook)}
+        return [plugin.name for plugin in self.loaded if plugin.name in names]
+
+    def distribution(self, name: str) -> str:
+        return next((plugin.source for plugin in self.loaded if plugin.name == name), name)
+
+    def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
+        caller: pluggy.HookCaller = getattr(self._plugins.hook, hook)
+        return list(reversed(caller.get_hookimpls()))
+
+    def _hooks_of(self, name: str) -> tuple[str, ...]:
+        callers = self._plugins.get_hookcallers(self._plugins.get_plugin(name)) or []
+        return tuple(sorted(caller.name for caller in callers))
+
+    def _failure(self, implementation: pluggy.HookImpl, hook: str, error: BaseException) -> PluginError:
+        name, source = implementation.plugin_name, self.distribution(implementation.plugin_name)
+        failure = PluginError(f"plugin {name!r} ({source}) failed in {hook}: {_explain(error)}")
+        failure.__cause__ = error
+        return failure
+
+    def _cut_off(self, implementation: pluggy.HookImpl, hook: str, error: BaseException) -> None:
+        name, source = implementation.plugin_name, self.distribution(implementation.plugin_name)
+        self.refused.append(Refused(name, source, f"{hook} failed: {_explain(error)}", error))
+        self.loaded[:] = [plugin for plugin in self.loaded if plugin.name != name]
+        self._plugins.unregister(name=name)
+
+
+def load_plugins(environ: Mapping[str, str] = os.environ, *, third_party: bool = True) -> Host:
+    """A host with all installed plugins, or those that ``MAHAVISHNU_PLUGINS`` names (``a,b``)."""
+    host = Host(_new_manager())
+    allowed = environ.get("MAHAVISHNU_PLUGINS")
+    names = None if allowed is None else {name.strip() for name in allowed.split(",")}
+    from mahavishnu_core import builtin
+
+    host.add_own("core", builtin)
+    for entry in discover() if third_party else ():
+        if names is None or entry.name in names:
+            host.load(entry)
+    return host
+
+
+def host_of(plugins: Mapping[str, object]) -> Host:
+    """A host with just these plugins: for programs that bring their own, and for tests."""
+    host = Host(_new_manager())
+    for name, plugin in plugins.items():
+        host.add_own(name, plugin)
+    return host
+
+
+async def awaited(answer: object, kind: type[T]) -> T:
+    """What an async hook's answer comes to. Raises PluginError where it is not of the promised kind."""
+    if not isinstance(answer, Awaitable):
+        raise PluginError(f"a hook answered {type(answer).__name__} where an awaitable is due")
+    value = await answer
+    if not isinstance(value, kind):
+        raise PluginError(f"a hook gave {type(value).__name__} where {kind.__name__} is due")
+    return value
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("mahavishnu")
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _unfit(plugin: object) -> str | None:
+    """Why a plugin cannot take part, before it is registered."""
+    api = getattr(plugin, "HOOK_API", None)
+    if api is None:
+        return f"it does not say which hooks it was written for: add 'HOOK_API = {HOOK_API}'"
+    if api != HOOK_API:
+        newer = isinstance(api, int) and api > HOOK_API
+        needed = "it needs a newer mahavishnu-core" if newer else "it is too old for this mahavishnu-core"
+        return f"it was written for hook API {api!r}, this is {HOOK_API}: {needed}"
+    return None
+
+
+def _call(implementation: pluggy.HookImpl, arguments: Mapping[str, object]) -> object:
+    wanted: Collection[str] = implementation.argnames
+    answer: object = implementation.function(*[arguments[name] for name in wanted])
+    return answer
+
+
+def _explain(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__

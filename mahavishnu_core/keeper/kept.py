@@ -1,0 +1,247 @@
+"""The life of one command: started, watched, ended with its whole family, its exit written down."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from mahavishnu_core.keeper.family import Process, boot_id, marked, read_process, snapshot
+
+STRAY_DRAIN = 1.0
+"""Seconds in which what outlives a command may still end by itself."""
+STRAY_GRACE = 1.0
+"""Seconds between TERM and KILL for those that did not."""
+TERM_GRACE = 5.0
+"""Seconds between TERM and KILL at the deadline."""
+GIVE_UP = 5.0
+"""Seconds after the first KILL at which what still lives is reported instead of waited for."""
+
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+_RESET_SIGNALS = [
+    number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
+]
+
+
+class Launch(NamedTuple):
+    """A command that an engine wants run. ``directory`` is the task's, ``timeout`` in seconds."""
+
+    task_id: str
+    directory: str
+    argv: list[str]
+    cwd: str
+    env: dict[str, str]
+    umask: int
+    timeout: float
+    limit: int
+    detached: bool
+
+
+class Kept:
+    """A running command and where it stands on its way to its end. Times are of the monotonic clock."""
+
+    def __init__(
+        self, task_id: str, directory: str, process: Process, began: float, deadline: float, *, is_child: bool
+    ) -> None:
+        self.task_id = task_id
+        self.directory = directory
+        self.process = process
+        self.began = began
+        self.deadline = deadline
+        self.is_child = is_child
+        """False for one that a killed keeper left behind: its exit status goes to somebody else."""
+        self.status: int | None = None
+        self.left_at: float | None = None
+        """When the command itself was gone, whatever it left running."""
+        self.cause: str | None = None
+        self.kill_at: float | None = None
+        self.is_warned = False
+        """Whether the family has had its TERM."""
+        self.strays: list[str] = []
+
+    def has_left(self, now: float, status: int | None) -> None:
+        """The command itself has ended; ``status`` as of waitpid, None where nobody could see it."""
+        self.left_at, self.status = now, status
+
+    def ask_to_end(self, now: float, cause: str, grace: float) -> None:
+        """Begin the end, or hasten one that is under way. The first cause stands."""
+        if self.cause is None and self.left_at is None:
+            self.cause = cause
+        kill_at = now + grace
+        self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
+
+    def next_step(self, now: float, family: dict[int, Process]) -> bool:
+        """Do what is due; True once the end is complete. ``family`` is who of it is alive now."""
+        if self.left_at is not None and not family:
+            return True
+        self._check_limits(now)
+        if self.kill_at is None:
+            return False
+        if not self.is_warned:
+            self.is_warned = True
+            if self.left_at is not None:
+                self.strays = [str(process) for process in family.values()]
+            send(signal.SIGTERM, family)
+            send(signal.SIGCONT, family)
+        if now >= self.kill_at:
+            send(signal.SIGKILL, family)
+        return now >= self.kill_at + GIVE_UP
+
+    def _check_limits(self, now: float) -> None:
+        if self.left_at is None and self.cause is None and now >= self.deadline:
+            self.ask_to_end(now, "wall", TERM_GRACE)
+        if self.left_at is not None and self.kill_at is None and now >= self.left_at + STRAY_DRAIN:
+            self.kill_at = now + STRAY_GRACE
+
+    def launch_record(self) -> dict[str, object]:
+        """What ``launch.json`` says: enough to know the command again when the keeper is lost."""
+        return {
+            "pid": self.process.pid,
+            "start_time": self.process.start,
+            "boot_id": boot_id(),
+            "began": self.began,
+            "deadline": self.deadline,
+            "started": _utc_now(),
+        }
+
+    def exit_record(self, now: float, survivors: Iterable[Process]) -> dict[str, object]:
+        """What ``exit.json`` says; the fields are those of ``mahavishnu_core.models.Exit``."""
+        code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
+        return {
+            "exit_code": code if code is not None and code >= 0 else None,
+            "signal": _signal_name(-code) if code is not None and code < 0 else None,
+            "ended": _utc_now(),
+            "duration_seconds": round(now - self.began, 6),
+            "cause": self.cause,
+            "error": None,
+            "strays": self.strays,
+            "survivors": [str(process) for process in survivors],
+        }
+
+
+def start(launch: Launch, now: float) -> Kept:
+    """Start a command: own session, output to the task's files, the prompt as its standard input.
+
+    Raises OSError when it cannot be started. The keeper has one thread, so that its working directory and
+    umask can be lent to the child: posix_spawn has no way to set them.
+    """
+    directory = launch.directory
+    home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, f"{directory}/stdin", os.O_RDONLY | os.O_NOFOLLOW, 0),
+        (os.POSIX_SPAWN_OPEN, 1, f"{directory}/stdout.jsonl", _FRESH, 0o600),
+        (os.POSIX_SPAWN_OPEN, 2, f"{directory}/stderr.log", _FRESH, 0o600),
+    ]
+    try:
+        os.chdir(launch.cwd)
+        os.umask(launch.umask)
+        pid = os.posix_spawn(
+            launch.argv[0],
+            launch.argv,
+            launch.env,
+            file_actions=files,
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_RESET_SIGNALS,
+        )
+    finally:
+        os.umask(0o077)
+        os.fchdir(home)
+        os.close(home)
+    process = read_process(pid)
+    assert process is not None, "a child that nobody has waited for is in /proc"  # noqa: S101
+    return Kept(launch.task_id, directory, process, now, now + launch.timeout, is_child=True)
+
+
+def find_again(task_id: str, directory: str, timeout: float, now: float) -> Kept | None:
+    """What a killed keeper left running of a task, None if that is nothing.
+
+    The command is known by pid, start time and boot; or by its mark, where the keeper died before it wrote
+    them down. Where only descendants of it live, it has left.
+    """
+    record = _read_json(f"{directory}/launch.json")
+    if record is not None and record["boot_id"] != boot_id():
+        return None
+    table = snapshot()
+    family = marked(table, task_id)
+    command = _command(record, table, family)
+    if command is None and not family:
+        return None
+    began, deadline = (record["began"], record["deadline"]) if record else (now, now + timeout)
+    kept = Kept(
+        task_id, directory, command or min(family.values(), key=_age), began, deadline, is_child=False
+    )
+    if command is None:
+        kept.has_left(now, None)
+    return kept
+
+
+def was_launched(directory: str) -> bool:
+    """Whether a command was ever started: it opens its output before it becomes the program."""
+    return os.path.lexists(f"{directory}/stdout.jsonl")
+
+
+def read_exit(directory: str) -> dict[str, object] | None:
+    """The exit that was written for a task, None while there is none."""
+    return _read_json(f"{directory}/exit.json")
+
+
+def write_json(path: str, record: dict[str, object]) -> None:
+    """Write a file of a task, whole or not at all. Raises OSError."""
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "w") as file:  # noqa: PTH123  # umask 077 makes it 0600
+        json.dump(record, file)
+    os.rename(temporary, path)  # noqa: PTH104
+
+
+def unseen_exit(error: str | None = None, cause: str | None = None) -> dict[str, object]:
+    """The exit of a command whose end nobody saw, or that never began: ``error`` or ``cause`` says why."""
+    return {"ended": _utc_now(), "error": error, "cause": cause}
+
+
+def send(number: signal.Signals, family: Iterable[int]) -> None:
+    for pid in family:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+        except PermissionError:  # a set-uid program: it is reported as a survivor
+            continue
+
+
+def _read_json(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            record: dict[str, Any] = json.load(file)
+    except FileNotFoundError:
+        return None
+    return record
+
+
+def _command(
+    record: dict[str, Any] | None, table: dict[int, Process], family: dict[int, Process]
+) -> Process | None:
+    if record is None:
+        leaders = (process for process in family.values() if process.pid == process.session)
+        return min(leaders, key=_age, default=None)
+    process = table.get(record["pid"])
+    return process if process is not None and process.start == record["start_time"] else None
+
+
+def _age(process: Process) -> int:
+    return process.start
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _utc_now() -> str:
+    seconds = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06d}+00:00"

@@ -1,0 +1,76 @@
+"""The place ``local``: commands run as processes of this machine, started and ended by the keeper."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mahavishnu_core.environment import compose
+from mahavishnu_core.errors import MissingError, UsageError
+from mahavishnu_core.keeper.kept import Launch
+from mahavishnu_core.keeper_link import KeeperLink, LocalRun, open_keeper
+from mahavishnu_core.state import StateDir
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mahavishnu_core.hookspecs import Engine
+    from mahavishnu_core.models import JSON, Command, Task, Worker
+
+
+async def make_ready(worker: Worker) -> Mapping[str, JSON]:
+    """A local worker needs nothing but its workspace. Raises UsageError where that is not a directory."""
+    if not worker.workspace.is_dir():
+        raise UsageError(f"{str(worker.workspace)!r} is not a directory: name an existing one with --repo")
+    return {}
+
+
+async def give_back() -> None:
+    """A local worker takes nothing while it is idle."""
+
+
+async def launch_command(
+    engine: Engine, worker: Worker, task: Task, command: Command | None, limit: int, *, detached: bool
+) -> LocalRun:
+    """Hand a command to the keeper, or find again the one that an earlier engine handed it."""
+    link = await engine.hold("keeper", lambda: open_keeper(engine.state_dir))
+    assert isinstance(link, KeeperLink)  # noqa: S101  # the key is ours
+    if command is None:
+        return link.watch(task)
+    order = _launch(worker, task, command, limit, detached=detached)
+    StateDir(engine.state_dir).write_stdin(task, command.stdin)
+    return link.launch(task, order)
+
+
+def find_program(name: str, path: str | None, workspace: Path) -> str:
+    """The file of a program, as a shell in the workspace would find it. Raises MissingError."""
+    local = workspace / name
+    found = shutil.which(local if "/" in name else name, path=path)
+    if found is None:
+        raise MissingError(f"{name!r} is not installed, or not in PATH")
+    return str(Path(found).absolute())
+
+
+def _launch(worker: Worker, task: Task, command: Command, limit: int, *, detached: bool) -> Launch:
+    env = compose(os.environ, command, task.task_id)
+    program = find_program(command.argv[0], env.get("PATH"), worker.workspace)
+    return Launch(
+        task_id=task.task_id,
+        directory=str(task.directory),
+        argv=[program, *command.argv[1:]],
+        cwd=str(worker.workspace),
+        env=env,
+        umask=_umask(),
+        timeout=task.timeout_seconds,
+        limit=limit,
+        detached=detached,
+    )
+
+
+def _umask() -> int:
+    """The caller's umask; it can only be read by setting it, so Linux' own record is read instead."""
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("Umask:"))
+    return int(line.split()[1], 8)

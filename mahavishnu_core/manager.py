@@ -1,0 +1,297 @@
+"""The manager: spawns workers, gives them tasks under the limit, reports, collects, closes."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import trio
+
+from mahavishnu_core.app import App, load_app
+from mahavishnu_core.dispatch import find_again, launch, require_program, spawn
+from mahavishnu_core.engine import Engine, Observer, StorageFailure, open_engine
+from mahavishnu_core.errors import MahavishnuError, UnknownWorker, UsageError
+from mahavishnu_core.health import Health, take_health
+from mahavishnu_core.models import Task, Worker, WorkerResult, WorkerStatus
+from mahavishnu_core.recovery import recover
+from mahavishnu_core.report import WorkerReport, report
+from mahavishnu_core.task_run import TERM_GRACE, TaskRun, take_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
+
+    from mahavishnu_core.hookspecs import Run
+
+LEAST, MOST = 1, 100
+"""Bounds of how many tasks may run at once."""
+
+
+class WorkerManager:
+    """Runs workers on one state directory; use it as ``async with WorkerManager() as manager:``.
+
+    An error raised in the body of that block comes out wrapped in an ``ExceptionGroup``, as from any Trio
+    nursery. Leaving the block ends the tasks that are still being carried out; those that were submitted
+    go on.
+    """
+
+    def __init__(self, app: App | None = None, *, max_concurrent: int | None = None) -> None:
+        self.app = app or load_app()
+        wanted = self.app.loaded.settings.max_concurrent_workers if max_concurrent is None else max_concurrent
+        self.max_concurrent = max(LEAST, min(wanted, MOST))
+        if self.max_concurrent != wanted:
+            text = f"max_concurrent {wanted} is not between {LEAST} and {MOST}: {self.max_concurrent} is used"
+            warnings.warn(text, stacklevel=2)
+        self._slots = trio.Semaphore(self.max_concurrent)
+        self._stack = AsyncExitStack()
+        self._engine: Engine | None = None
+        self._runs: dict[str, TaskRun] = {}
+
+    async def __aenter__(self) -> Self:
+        self._engine = await self._stack.enter_async_context(open_engine(self.app, self.max_concurrent))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError("the manager is not open: use it in 'async with'")
+        return self._engine
+
+    @property
+    def storage_failures(self) -> Sequence[StorageFailure]:
+        """What storages could not keep since the manager was opened."""
+        return tuple(self.engine.storage_failures)
+
+    def observe(self, observer: Observer) -> None:
+        """Have every event of every task followed here told to ``observer``, which must not block."""
+        self.engine.observers.append(observer)
+
+    # --- workers
+
+    async def spawn_workers(self, worker_type: str, count: int = 1, *, repo: Path | None = None) -> list[str]:
+        """Make workers ready and return their ids; all of them, or none when one cannot be.
+
+        Raises UnknownWorkerType, MissingError (its plugin or program is not there), UsageError.
+        """
+        if count < 1:
+            raise UsageError(f"count must be 1 or more, not {count}")
+        kind = self.app.catalog.get(worker_type)
+        workspace = (repo or Path.cwd()).absolute()
+        require_program(kind, workspace)
+        made: list[str] = []
+        try:
+            while len(made) < count:
+                made.append((await spawn(self.engine, kind, workspace)).worker_id)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                for worker_id in made:
+                    await self.close_worker(worker_id)
+            raise
+        return made
+
+    async def close_worker(self, worker_id: str, *, grace_seconds: float = TERM_GRACE) -> bool:
+        """End what a worker is doing and give its resources back; its results stay.
+
+        False if it was closed already. Raises UnknownWorker.
+        """
+        state = self.app.state
+        worker = state.worker(worker_id)
+        if state.is_closed(worker_id):
+            return False
+        task = state.last_task(worker_id)
+        if task is not None and not state.status(task).is_final:
+            await self._end_task(worker, task, grace_seconds)
+        await self.engine.ask("close", object, worker=worker)
+        state.close_worker(worker_id)
+        return True
+
+    async def close_all(self, *, grace_seconds: float = TERM_GRACE) -> int:
+        """Close every worker that is open; how many there were."""
+        workers = self.app.state.workers()
+
+        async def close(worker_id: str) -> None:
+            await self.close_worker(worker_id, grace_seconds=grace_seconds)
+
+        async with trio.open_nursery() as nursery:
+            for worker in workers:
+                nursery.start_soon(close, worker.worker_id)
+        return len(workers)
+
+    async def _end_task(self, worker: Worker, task: Task, grace_seconds: float) -> None:
+        own = self._runs.get(task.task_id)
+        if own is not None:
+            await own.cancel(grace_seconds)
+            return
+        found = await find_again(self.engine, worker, task)
+        await found.end("cancelled", grace_seconds)
+        await take_up(self.engine, worker, task).follow(found)
+
+    # --- tasks
+
+    async def execute_task(
+        self, worker_id: str, prompt: str, *, timeout_seconds: float | None = None
+    ) -> WorkerResult:
+        """Give a worker a task and return its result, whatever comes of it.
+
+        Raises UnknownWorker, WorkerBusy and UsageError before the task exists; afterwards every fault is in
+        the result. Cancelling the caller ends the task.
+        """
+        run = self._begin(worker_id, prompt, timeout_seconds)
+        holds_slot = False
+
+        async def begin() -> Run:
+            nonlocal holds_slot
+            await self._slots.acquire()
+            holds_slot = True
+            return await launch(self.engine, run.worker, run.task, detached=False)
+
+        try:
+            return await run.carry_out(begin)
+        finally:
+            del self._runs[run.task.task_id]
+            if holds_slot:
+                self._slots.release()
+
+    async def submit_task(self, worker_id: str, prompt: str, *, timeout_seconds: float | None = None) -> str:
+        """Give a worker a task that goes on without this engine; its id. Raises as ``execute_task``."""
+        run = self._begin(worker_id, prompt, timeout_seconds)
+        try:
+            launched = await launch(self.engine, run.worker, run.task, detached=True)
+            await launched.state()
+        except MahavishnuError as error:
+            await run.fail(str(error))
+        finally:
+            del self._runs[run.task.task_id]
+            run.output.close()
+        return run.task.task_id
+
+    async def execute_batch(
+        self, worker_ids: Sequence[str], prompts: Sequence[str], *, timeout_seconds: float | None = None
+    ) -> list[WorkerResult]:
+        """Give each worker the prompt in its place; the results in the same order.
+
+        A worker named several times does its tasks one after the other. A worker that does not exist, or is
+        busy, fails in its own place. Raises UsageError when the lists differ in length.
+        """
+        if len(worker_ids) != len(prompts):
+            lengths = f"{len(worker_ids)} and {len(prompts)}"
+            raise UsageError(f"worker_ids and prompts must have the same length, not {lengths}")
+        results: dict[int, WorkerResult] = {}
+
+        async def work_off(worker_id: str, places: list[int]) -> None:
+            for place in places:
+                results[place] = await self._execute_or_fail(worker_id, prompts[place], timeout_seconds)
+
+        places_of: dict[str, list[int]] = {}
+        for place, worker_id in enumerate(worker_ids):
+            places_of.setdefault(worker_id, []).append(place)
+        async with trio.open_nursery() as nursery:
+            for worker_id, places in places_of.items():
+                nursery.start_soon(work_off, worker_id, places)
+        return [results[place] for place in range(len(prompts))]
+
+    async def _execute_or_fail(
+        self, worker_id: str, prompt: str, timeout_seconds: float | None
+    ) -> WorkerResult:
+        try:
+            return await self.execute_task(worker_id, prompt, timeout_seconds=timeout_seconds)
+        except UsageError as error:
+            reason = "unknown_worker" if isinstance(error, UnknownWorker) else "refused"
+            return WorkerResult(worker_id, WorkerStatus.FAILED, error=str(error), metadata={"reason": reason})
+
+    async def cancel_tasks(self, grace_seconds: float = TERM_GRACE) -> None:
+        """End all tasks that are being carried out here; each returns its result to its own caller."""
+        for run in list(self._runs.values()):
+            await run.cancel(grace_seconds)
+
+    def _begin(self, worker_id: str, prompt: str, timeout_seconds: float | None) -> TaskRun:
+        state = self.app.state
+        worker = state.worker(worker_id)
+        if state.is_closed(worker_id):
+            raise UsageError(f"worker {worker_id!r} is closed: spawn another one")
+        timeout = timeout_seconds or worker.type.timeout_seconds
+        timeout = timeout or self.app.loaded.settings.worker_timeout_seconds
+        task = state.add_task(worker, _checked(prompt), timeout)
+        run = take_up(self.engine, worker, task)
+        self._runs[task.task_id] = run
+        return run
+
+    # --- reports
+
+    def monitor_workers(
+        self, worker_ids: Iterable[str] | None = None, *, with_closed: bool = False
+    ) -> list[WorkerReport]:
+        """How each worker stands now, as its files and this engine know it. Raises UnknownWorker."""
+        state = self.app.state
+        if worker_ids is None:
+            workers = state.workers(with_closed=with_closed)
+        else:
+            workers = [state.worker(worker_id) for worker_id in worker_ids]
+        return [report(state, worker, self._runs) for worker in workers]
+
+    async def follow(
+        self,
+        worker_ids: Iterable[str] | None = None,
+        on_result: Callable[[WorkerResult], None] = lambda _: None,
+    ) -> None:
+        """Read along with what workers are doing, for whichever engine, until all of it has ended."""
+        state = self.app.state
+        ids = [worker.worker_id for worker in state.workers()] if worker_ids is None else worker_ids
+        async with trio.open_nursery() as nursery:
+            for worker_id in ids:
+                worker, task = state.worker(worker_id), state.last_task(worker_id)
+                if task is not None and not state.status(task).is_final:
+                    nursery.start_soon(self._follow_one, worker, task, on_result)
+
+    async def _follow_one(
+        self, worker: Worker, task: Task, on_result: Callable[[WorkerResult], None]
+    ) -> None:
+        run = take_up(self.engine, worker, task)
+        self._runs[task.task_id] = run
+        try:
+            on_result(await run.follow(await find_again(self.engine, worker, task)))
+        finally:
+            del self._runs[task.task_id]
+
+    async def recover(self) -> None:
+        """Settle and store what ended while no engine looked; see that what still runs is being kept."""
+        await recover(self.engine)
+
+    async def collect_results(
+        self, worker_ids: Iterable[str] | None = None, *, all_tasks: bool = False
+    ) -> list[WorkerResult]:
+        """The results of the workers' latest tasks, or of all, as far as they have ended."""
+        await self.recover()
+        state = self.app.state
+        if worker_ids is None:
+            workers = state.workers(with_closed=True)
+        else:
+            workers = [state.worker(worker_id) for worker_id in worker_ids]
+        tasks = [
+            task for worker in workers for task in state.tasks(worker.worker_id)[0 if all_tasks else -1 :]
+        ]
+        results = (state.result(task) for task in tasks)
+        return [result for result in results if result is not None]
+
+    async def health(self) -> Health:
+        """How the workers are doing, taken together."""
+        await self.recover()
+        return take_health(self.app.state, self.max_concurrent)
+
+
+def _checked(prompt: str) -> str:
+    """A prompt that can be given to a program. Raises UsageError."""
+    if not prompt.strip():
+        raise UsageError("the prompt is empty: say what the worker is to do")
+    try:
+        prompt.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError("the prompt holds half a character (a lone surrogate): mend the text") from None
+    return prompt

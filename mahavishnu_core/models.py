@@ -1,0 +1,211 @@
+"""The records that pass between core and plugins: worker types, workers, tasks, commands, exits, results."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+Tracking: TypeAlias = Literal["stream-json", "lines", "socket"]
+"""How a worker type reports progress: JSON events a line, plain lines, or a socket."""
+
+Cause: TypeAlias = Literal["wall", "idle", "after_result", "cancelled", "output_limit"]
+"""Why we ended a command that had not ended by itself."""
+
+
+def utc_now() -> str:
+    """The present moment as ISO 8601 in UTC, to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class WorkerStatus(enum.Enum):
+    """Where a task stands; a worker has the status of its latest task. The last four are final."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {WorkerStatus.COMPLETED, WorkerStatus.FAILED, WorkerStatus.TIMEOUT, WorkerStatus.CANCELLED}
+)
+
+
+@attrs.frozen
+class WorkerType:
+    """A named recipe: which agent, in which place, with which command, environment and limits.
+
+    ``env`` is never written to the state directory, since it may hold secrets.
+    """
+
+    name: str
+    agent: str
+    place: str = "local"
+    command_template: str = ""
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    progress_tracking: Tracking = "stream-json"
+    result_storage: str | None = None
+    timeout_seconds: float | None = None
+    idle_seconds: float | None = None
+    pass_env: tuple[str, ...] = ()
+    env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    install: str = ""
+    """What to run to get the program, for the message that says it is missing."""
+
+
+@attrs.frozen
+class Worker:
+    """One durable instance of a worker type; a directory in the state directory."""
+
+    worker_id: str
+    type: WorkerType
+    workspace: Path
+    created: str
+    facts: Mapping[str, JSON] = attrs.field(factory=dict)
+    """What its place wants to know again: a container id, say."""
+
+
+@attrs.frozen
+class Task:
+    """One prompt given to one worker."""
+
+    task_id: str
+    worker_id: str
+    prompt: str
+    timeout_seconds: float
+    session_id: str
+    """The vendor's conversation id for this task: ours, or the one the conversation goes on with."""
+    resume: bool
+    """Whether the conversation ``session_id`` exists already."""
+    created: str
+    directory: Path
+
+
+@attrs.frozen
+class Command:
+    """What an agent wants run for a task. ``argv[0]`` is looked up in PATH by the place."""
+
+    argv: tuple[str, ...]
+    stdin: str = ""
+    env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    pass_env: tuple[str, ...] = ()
+    """Names or patterns (``ANTHROPIC_*``) of the caller's variables that this vendor's program may see."""
+    drop_env: tuple[str, ...] = ()
+    """Names or patterns that are taken out again, whoever let them in."""
+
+
+@attrs.frozen
+class Exit:
+    """How a command ended, as its place saw it; neither exit code nor signal when nobody saw it."""
+
+    exit_code: int | None = None
+    signal: str | None = None
+    ended: str = ""
+    duration_seconds: float = 0.0
+    cause: Cause | None = None
+    """Why we ended it, if we did."""
+    error: str | None = None
+    """Why it never started, if it did not."""
+    strays: tuple[str, ...] = ()
+    """Processes that outlived the command and were ended after it: ``pid name``."""
+    survivors: tuple[str, ...] = ()
+    """Processes that we could not end: ``pid name``."""
+
+    @property
+    def is_clean(self) -> bool:
+        return self.exit_code == 0
+
+    @property
+    def is_known(self) -> bool:
+        return self.exit_code is not None or self.signal is not None or self.error is not None
+
+
+def signal_name(number: int) -> str:
+    """``SIGSEGV`` for 11; a number that has no name stays a number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+_EMOJI = {
+    WorkerStatus.COMPLETED: "✅",
+    WorkerStatus.FAILED: "❌",
+    WorkerStatus.TIMEOUT: "⏱️",
+    WorkerStatus.CANCELLED: "🚫",
+    WorkerStatus.RUNNING: "🔄",
+    WorkerStatus.STARTING: "🔄",
+    WorkerStatus.PENDING: "⏳",
+}
+_SUMMARY_LENGTH = 50
+
+
+@attrs.frozen
+class WorkerResult:
+    """What came of a task. ``metadata`` says how we know (see the user guide, "Results")."""
+
+    worker_id: str
+    status: WorkerStatus
+    output: str | None = None
+    error: str | None = None
+    exit_code: int | None = None
+    duration_seconds: float = 0.0
+    metadata: dict[str, JSON] = attrs.field(factory=dict)
+    timestamp: str = attrs.field(factory=utc_now)
+
+    def is_success(self) -> bool:
+        return self.status is WorkerStatus.COMPLETED
+
+    def has_output(self) -> bool:
+        return bool(self.output)
+
+    def get_summary(self) -> str:
+        """One line for people; a preview, cut to 50 characters."""
+        if self.is_success():
+            text = self.output or ""
+            text = text if len(text) <= _SUMMARY_LENGTH else text[:_SUMMARY_LENGTH] + "..."
+        else:
+            text = self.error or "Unknown error"
+        return f"{_EMOJI[self.status]} {self.worker_id}: {' '.join(text.split())}"
+
+    def to_dict(self) -> dict[str, JSON]:
+        return {
+            "worker_id": self.worker_id,
+            "status": self.status.value,
+            "output": self.output,
+            "error": self.error,
+            "exit_code": self.exit_code,
+            "duration_seconds": self.duration_seconds,
+            "metadata": self.metadata,
+            "timestamp": self.timestamp,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, JSON]) -> WorkerResult:
+        """The result that ``to_dict`` described.
+
+        Raises ``KeyError`` without worker_id, ``ValueError`` for a status that is not one of the seven
+        or is missing.
+        """
+        known = {field.name: data[field.name] for field in attrs.fields(cls) if field.name in data}
+        known["worker_id"] = data["worker_id"]
+        status = WorkerStatus(data.get("status"))
+        return cls(**{"timestamp": "", **known, "status": status})  # type: ignore[arg-type]  # fields of parsed JSON

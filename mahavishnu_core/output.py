@@ -1,0 +1,88 @@
+"""The output of one task, read from its file as far as it has come: bytes in, events told and tallied."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, cast
+
+import attrs
+
+from mahavishnu_core.errors import PluginError
+from mahavishnu_core.stream import StreamReader
+from mahavishnu_core.tally import Tally
+from mahavishnu_core.verdict import Seen
+
+if TYPE_CHECKING:
+    from mahavishnu_core.engine import Engine
+    from mahavishnu_core.events import Event
+    from mahavishnu_core.hookspecs import Parser
+    from mahavishnu_core.models import Exit, Task, Worker
+
+_CHUNK = 1 << 18
+_STDERR_TAIL = 1 << 16
+
+
+@attrs.define(eq=False)
+class TaskOutput:
+    """Reads ``stdout.jsonl`` from its start, whoever wrote it and whenever.
+
+    The file is read in the event loop: it lies in the page cache, and a thread would cost more than the read.
+    """
+
+    _engine: Engine
+    _task: Task
+    _reader: StreamReader
+    tally: Tally
+    size: int = 0
+    """Bytes read so far."""
+    _file: int | None = None
+
+    def read(self) -> int:
+        """Take in what has come since, at most a chunk; the number of bytes, 0 when there is nothing new."""
+        if self._file is None:
+            try:
+                path = self._task.directory / "stdout.jsonl"
+                self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                return 0
+        chunk = os.read(self._file, _CHUNK)
+        if chunk:
+            self.size += len(chunk)
+            self._take(self._reader.feed(chunk))
+        return len(chunk)
+
+    def finish(self, ended: Exit) -> Seen:
+        """All that was seen, once the command has ended and ``read`` has found the end of the file."""
+        stderr = self._stderr()
+        self._take(self._reader.end(ended, stderr))
+        return Seen(self.tally, ended, stderr, self._reader.truncated, self._reader.noise)
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _take(self, events: list[Event]) -> None:
+        if events:
+            first = self.tally.events + 1
+            self.tally.add(events)
+            self._engine.tell(self._task, first, events)
+
+    def _stderr(self) -> str:
+        try:
+            with (self._task.directory / "stderr.log").open("rb") as file:
+                file.seek(0, os.SEEK_END)
+                file.seek(max(0, file.tell() - _STDERR_TAIL))
+                return file.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+
+def open_output(engine: Engine, worker: Worker, task: Task) -> TaskOutput:
+    """The output of a task with the parser of its agent. Raises PluginError where no plugin has one."""
+    parser = engine.app.host.ask("parse_progress", worker=worker, task=task)
+    if parser is None:
+        raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: is it installed?")
+    tracking = worker.type.progress_tracking
+    reader = StreamReader(cast("Parser", parser), tracking)
+    return TaskOutput(engine, task, reader, Tally(keeps_text=tracking != "lines"))

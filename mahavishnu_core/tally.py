@@ -1,0 +1,93 @@
+"""What a task's events come to: sums and last words, for the live view, the verdict and the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mahavishnu_core.events import (
+    Event,
+    Finished,
+    Notice,
+    Oversize,
+    Started,
+    Text,
+    Thinking,
+    ToolCall,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_TEXT_LIMIT = 16 * 1024 * 1024
+"""Characters of an unfinished answer that are kept; the whole is in the task's output file."""
+_ACTIVITY_LENGTH = 200
+
+
+@attrs.define
+class Tally:
+    """A running account of one task."""
+
+    keeps_text: bool = True
+    """Whether the agent's texts are put together here, for a task that ends without a result."""
+    events: int = 0
+    started: Started | None = None
+    usage: Usage | None = None
+    tool_calls: int = 0
+    finished: list[Finished] = attrs.field(factory=list)
+    retry_at: float | None = None
+    awaits_permission: bool = False
+    oversize: int = 0
+    activity: str = ""
+    """The last tool used or words said, for the live view. Not made printable."""
+    _is_speaking: bool = False
+    _texts: list[str] = attrs.field(factory=list)
+    _text_length: int = 0
+
+    @property
+    def text(self) -> str:
+        """What the worker's own agent has said so far, subagents left out."""
+        return "\n\n".join(self._texts)
+
+    def add(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self.events += 1
+            self._note(event)
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Text() | Thinking():
+                self._note_words(event)
+            case ToolCall():
+                self.tool_calls += 1
+                self.activity, self._is_speaking = event.name, False
+            case Usage():
+                self.usage = event
+            case Notice():
+                self._note_notice(event)
+            case Started():
+                self.started = self.started or event
+            case Finished():
+                self.finished.append(event)
+            case Oversize():
+                self.oversize += 1
+
+    def _note_words(self, event: Text | Thinking) -> None:
+        self.awaits_permission = False
+        if isinstance(event, Text) and event.text.strip():
+            begun = self.activity if self._is_speaking and event.partial else ""
+            self.activity = (begun + event.text)[-_ACTIVITY_LENGTH:]
+            self._is_speaking = event.partial
+        if not self.keeps_text or event.partial or event.parent is not None or isinstance(event, Thinking):
+            return
+        if self._text_length + len(event.text) <= _TEXT_LIMIT:
+            self._texts.append(event.text)
+            self._text_length += len(event.text)
+
+    def _note_notice(self, notice: Notice) -> None:
+        self.retry_at = notice.retry_at or self.retry_at
+        self.awaits_permission = notice.kind == "permission_request"
+        if notice.kind in {"retry", "rate_limit"}:
+            self.activity, self._is_speaking = notice.text, False

@@ -1,0 +1,169 @@
+"""One task in the hands of an engine: launched or found again, followed to its end, settled and stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.models import Cause, Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
+from mahavishnu_core.output import TaskOutput, open_output
+from mahavishnu_core.verdict import result_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from mahavishnu_core.engine import Engine
+    from mahavishnu_core.hookspecs import Run
+
+LOOK_SOONEST, LOOK_LATEST = 0.02, 0.25
+"""Seconds between looks at a quiet output file, longer and longer: a file gives no event when it grows."""
+RESULT_GRACE = 10.0
+"""Seconds without an event after which a command that has given its result is ended.
+
+claude 2.1.197 itself waits 5 s for its background commands after its result.
+"""
+TERM_GRACE = 5.0
+"""Seconds between TERM and KILL."""
+_LAST_WAIT = 15.0
+"""Seconds beyond the grace in which a place reports the end that it was asked for."""
+OUTPUT_LIMIT = 4 * 1024**3
+"""Bytes of output at which a task is ended."""
+
+
+@attrs.define(eq=False)
+class TaskRun:
+    """A task that this engine carries out, or follows for another one."""
+
+    engine: Engine
+    worker: Worker
+    task: Task
+    status: WorkerStatus
+    output: TaskOutput
+    result: WorkerResult | None = None
+    started_at: float | None = None
+    """When the command began, by Trio's clock; None until then."""
+    _run: Run | None = None
+    _is_cancelled: bool = False
+    _asked: Cause | None = None
+    _last_event_at: float = 0.0
+    _waiting: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    async def carry_out(self, launch: Callable[[], Awaitable[Run]]) -> WorkerResult:
+        """See a task through. When the caller is cancelled, the command's family is ended first."""
+        try:
+            return await self._settle(await self._run_command(launch))
+        except trio.Cancelled:
+            with trio.move_on_after(TERM_GRACE + _LAST_WAIT, shield=True):
+                await self.cancel()
+                if self.result is None:
+                    await self._settle(await self._follow())
+            raise
+        finally:
+            self.output.close()
+
+    async def follow(self, run: Run) -> WorkerResult:
+        """Read along with a task that goes on without us, until it has ended."""
+        self._run = run
+        try:
+            await run.started()
+            return await self._settle(await self._follow())
+        finally:
+            self.output.close()
+
+    async def settle(self, ended: Exit) -> WorkerResult:
+        """The result of a task whose command has ended, from what lies on disk."""
+        try:
+            return await self._settle(ended)
+        finally:
+            self.output.close()
+
+    async def fail(self, error: str) -> WorkerResult:
+        """The result of a task that could not be launched."""
+        return await self.settle(Exit(error=error, ended=utc_now()))
+
+    async def cancel(self, grace_seconds: float = TERM_GRACE) -> None:
+        """End the command's family; ``carry_out`` returns a cancelled result, unless a real one was first."""
+        self._is_cancelled = True
+        if self._run is None:
+            self._waiting.cancel()
+        else:
+            await self._run.end("cancelled", grace_seconds)
+
+    async def _run_command(self, launch: Callable[[], Awaitable[Run]]) -> Exit:
+        with self._waiting:
+            try:
+                self._run = await launch()
+            except MahavishnuError as error:
+                return Exit(error=str(error), ended=utc_now())
+        if self._run is None:
+            return Exit(cause="cancelled", error="cancelled before it was started", ended=utc_now())
+        if self._is_cancelled:
+            await self._run.end("cancelled", TERM_GRACE)
+        await self._run.started()
+        self.started_at = trio.current_time()
+        return await self._follow()
+
+    async def _follow(self) -> Exit:
+        """Read until the command has ended and its output is read to the end."""
+        if self._run is None:
+            return Exit(cause="cancelled", error="cancelled before it was started", ended=utc_now())
+        speaks_json = self.worker.type.progress_tracking == "stream-json"
+        self.status = WorkerStatus.STARTING if speaks_json else WorkerStatus.RUNNING
+        self._last_event_at = trio.current_time()
+        ended: Exit | None = None
+        pause = LOOK_SOONEST
+        while True:
+            if self._read():
+                pause = LOOK_SOONEST
+                await trio.lowlevel.checkpoint()
+            elif ended is not None:
+                return ended
+            else:
+                with trio.move_on_after(pause):
+                    ended = await self._run.wait()
+                pause = min(pause * 1.5, LOOK_LATEST)
+            await self._end_if_due()
+
+    def _read(self) -> int:
+        before = self.output.tally.events
+        size = self.output.read()
+        if self.output.tally.events != before:
+            self.status = WorkerStatus.RUNNING
+            self._last_event_at = trio.current_time()
+        return size
+
+    async def _end_if_due(self) -> None:
+        cause = self._due()
+        if cause is not None and self._asked is None and self._run is not None:
+            self._asked = cause
+            await self._run.end(cause, TERM_GRACE)
+
+    def _due(self) -> Cause | None:
+        """The limit that is reached. The keeper knows the wall limit too, for when no engine follows."""
+        now, silence = trio.current_time(), trio.current_time() - self._last_event_at
+        if self.started_at is not None and now >= self.started_at + self.task.timeout_seconds:
+            return "wall"
+        if self.output.tally.finished and silence >= RESULT_GRACE:
+            return "after_result"
+        idle = self.worker.type.idle_seconds
+        if idle is not None and silence >= idle:
+            return "idle"
+        return "output_limit" if self.output.size > OUTPUT_LIMIT else None
+
+    async def _settle(self, ended: Exit) -> WorkerResult:
+        while self.output.read():
+            await trio.lowlevel.checkpoint()
+        seen = self.output.finish(ended)
+        result = result_of(self.worker, self.task, seen, self.engine.secrets)
+        self.result = self.engine.app.state.settle(self.task, result)
+        self.status = self.result.status
+        await self.engine.store(self.worker, self.task, self.result)
+        return self.result
+
+
+def take_up(engine: Engine, worker: Worker, task: Task) -> TaskRun:
+    """A task as this engine begins to deal with it. Raises PluginError without its agent's plugin."""
+    return TaskRun(engine, worker, task, engine.app.state.status(task), open_output(engine, worker, task))

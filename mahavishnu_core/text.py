@@ -1,0 +1,45 @@
+"""Text of agents made fit for people: control characters shown instead of obeyed, known secrets taken out."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and line feed, DEL, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional overrides
+    "\u2028\u2029\ufeff\ud800-\udfff]"
+)
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
+_SHORTEST_SECRET = 8
+
+
+def printable(text: str) -> str:
+    """The text with every character that a terminal or a log would obey written as an escape."""
+    return _UNSAFE.sub(_escape, text)
+
+
+def one_line(text: str, width: int = 0) -> str:
+    """The text on one line, printable, cut to ``width`` characters where that is not 0."""
+    line = printable(" ".join(text.split()))
+    return line if not width or len(line) <= width else line[: width - 1] + "…"
+
+
+def secrets_in(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The values in an environment that are secret by their variable's name; longest first."""
+    found = {value for name, value in environ.items() if _SECRET_NAME.search(name)}
+    return tuple(sorted((value for value in found if len(value) >= _SHORTEST_SECRET), key=len, reverse=True))
+
+
+def redact(text: str, secrets: tuple[str, ...]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "[redacted]")
+    return text
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
