@@ -1,0 +1,101 @@
+"""The text of a settings file turned into plain data, with the line of every key and all faults of form."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from mahavishnu_core.errors import SettingsError
+from mahavishnu_core.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+Key: TypeAlias = tuple[str | int, ...]
+"""Where a value lies: ``("workers", 0, "agent")``."""
+
+MAX_DEPTH = 16
+MAX_PROBLEMS = 50
+MORE = "has more faults than are listed here"
+_MAX_DOTS = 16
+
+
+@attrs.frozen
+class Problem:
+    """A fault in a file: where, and what is wrong, without the value itself."""
+
+    key: Key
+    text: str
+    line: int | None = None
+
+
+@attrs.frozen
+class Document:
+    """What a file says."""
+
+    data: Mapping[str, object] = attrs.field(factory=dict)
+    lines: Mapping[Key, int] = attrs.field(factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def parse(path: Path, content: bytes) -> Document:
+    """The data of a YAML or TOML file. What cannot be read at all is a document with one problem."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return _broken("is not UTF-8 text", line)
+    if text.startswith("\ufeff"):
+        return _broken("begins with a byte order mark: save it as UTF-8 without one", 1)
+    if path.suffix == ".toml":
+        return _parse_toml(text)
+    from mahavishnu_core.settings.yaml_reader import parse_yaml
+
+    return parse_yaml(text)
+
+
+def describe(path: Path, problem: Problem) -> str:
+    """One line for people: ``FILE:LINE: KEY: what is wrong``."""
+    place = str(path) if problem.line is None else f"{path}:{problem.line}"
+    return one_line(": ".join(filter(None, (place, _spell(problem.key), problem.text))))
+
+
+def refuse(path: Path, problems: list[Problem]) -> SettingsError:
+    """All the problems of a file as an error, in the order of its lines."""
+    ordered = sorted(problems, key=lambda problem: problem.line or 0)
+    return SettingsError([describe(path, problem) for problem in ordered])
+
+
+def _spell(key: Key) -> str:
+    """``workers[0].agent``."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in key]
+    return "".join(parts).removeprefix(".")
+
+
+def _parse_toml(text: str) -> Document:
+    import tomllib
+
+    # the parser takes time and memory that grow with the square of a dotted key's length
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > _MAX_DOTS:
+            return _broken(f"has more than {_MAX_DOTS} dots on one line", number)
+    try:
+        return Document(tomllib.loads(text))
+    except RecursionError:
+        return _broken("is nested too deep")
+    except ValueError as error:
+        return _toml_fault(str(error))
+
+
+def _toml_fault(message: str) -> Document:
+    # "Invalid value (at line 3, column 5)", "Invalid value (at end of document)"
+    text, _, place = message.partition(" (at ")
+    line = re.match(r"line (\d+)", place)
+    return _broken(f"is not TOML: {text[:1].lower()}{text[1:]}", int(line[1]) if line else None)
+
+
+def _broken(text: str, line: int | None = None) -> Document:
+    return Document(problems=(Problem((), text, line),))

@@ -1,0 +1,133 @@
+"""The layers of the settings, from the shipped files up to the command line: found, read and checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+
+from mahavishnu_core.errors import SettingsError
+from mahavishnu_core.settings.document import Document, parse, refuse
+from mahavishnu_core.settings.files import read_file, user_config_dir
+from mahavishnu_core.settings.schema import ECOSYSTEM_FIELDS, MAIN_FIELDS, TRUSTED_FIELDS, Settings
+from mahavishnu_core.settings.trust import SHIPPED, is_trusted
+from mahavishnu_core.settings.variables import fields_in, variable_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from mahavishnu_core.models import JSON
+
+Rank: TypeAlias = Literal["shipped", "user", "project", "given"]
+
+MAIN_FILES = ("mahavishnu.yaml", "mahavishnu.toml")
+ECOSYSTEM_FILE = "ecosystem.yaml"
+_NOT_READ = {"mahavishnu.yml": "mahavishnu.yaml", "ecosystem.yml": "ecosystem.yaml"}
+
+
+@attrs.frozen
+class SettingsDir:
+    """A directory that may hold settings files, and whose they are."""
+
+    rank: Rank
+    path: Path
+
+
+@attrs.frozen
+class Layer:
+    """What one file, the environment or the command line sets: fields by name, with where each was read."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    withheld: Path | None = None
+    """The file, where it asks for something that needs the user's trust first."""
+
+
+def settings_dirs(
+    *, cwd: Path, config_dir: Path | None, environ: Mapping[str, str]
+) -> tuple[SettingsDir, ...]:
+    """Where settings are looked for, the lowest layer first."""
+    found = (
+        SettingsDir("shipped", SHIPPED),
+        SettingsDir("user", user_config_dir(environ)),
+        SettingsDir("project", cwd / "settings"),
+        SettingsDir("project", cwd / ".mahavishnu"),
+    )
+    return found if config_dir is None else (*found, SettingsDir("given", config_dir))
+
+
+def files_in(directory: SettingsDir) -> list[Path]:
+    """The settings files of a directory. Raises SettingsError where there are two for one purpose."""
+    main = [directory.path / name for name in MAIN_FILES if _is_there(directory.path / name)]
+    if len(main) > 1:
+        raise SettingsError([f"{main[0]}: {main[1].name} lies beside it: keep one of the two"])
+    ecosystem = directory.path / ECOSYSTEM_FILE
+    found = [*main, ecosystem] if _is_there(ecosystem) else main
+    if directory.rank == "given" and not found:
+        names = f"{', '.join(MAIN_FILES)} or {ECOSYSTEM_FILE}"
+        raise SettingsError([f"--config: {directory.path}: is not a directory with a {names} in it"])
+    return found
+
+
+def misnamed_in(directory: SettingsDir) -> Iterator[str]:
+    """A warning for each file that is not read because of its name."""
+    for name, right in _NOT_READ.items():
+        if _is_there(directory.path / name):
+            yield f"{directory.path / name}: is not read: call it {right}"
+
+
+def file_layer(path: Path, rank: Rank, environ: Mapping[str, str]) -> Layer:
+    """What a file sets. Raises SettingsError with all its faults."""
+    from mahavishnu_core.settings.structure import structure
+
+    content = read_file(path, may_be_shared=rank == "shipped")
+    if content is None:
+        return Layer(Settings(), {})
+    document = parse(path, content)
+    allowed = ECOSYSTEM_FIELDS if path.name == ECOSYSTEM_FILE else MAIN_FIELDS
+    settings, problems = structure(document, allowed)
+    if problems:
+        raise refuse(path, problems)
+    origins = dict.fromkeys(document.data, str(path))
+    # setting such a field to nothing takes something away, which needs no trust
+    asked = {field for field in TRUSTED_FIELDS & origins.keys() if getattr(settings, field)}
+    if rank != "project" or not asked or is_trusted(path, content, environ):
+        return Layer(settings, origins)
+    obeyed = {field: origin for field, origin in origins.items() if field not in asked}
+    return Layer(settings, obeyed, withheld=path)
+
+
+def variables_layer(environ: Mapping[str, str]) -> Layer:
+    """What the ``MAHAVISHNU_`` variables set. Raises SettingsError."""
+    values = fields_in(environ)
+    return _values_layer("environment", values, {field: variable_of(field) for field in values})
+
+
+def command_line_layer(overrides: Mapping[str, JSON]) -> Layer:
+    """What the caller sets, by field. Raises SettingsError."""
+    layer = _values_layer("command line", overrides, {field: field for field in overrides})
+    return attrs.evolve(layer, origins=dict.fromkeys(overrides, "command line"))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise SettingsError([f"{path}: cannot be read: {error.strerror}"]) from None
+    return True
+
+
+def _values_layer(source: str, values: Mapping[str, JSON], names: Mapping[str, str]) -> Layer:
+    """A layer without a file; ``names`` are what people call its fields."""
+    if not values:
+        return Layer(Settings(), {})
+    from mahavishnu_core.settings.structure import structure
+
+    settings, problems = structure(Document(values), MAIN_FIELDS)
+    if problems:
+        lines = [f"{source}: {names[str(problem.key[0])]}: {problem.text}" for problem in problems]
+        raise SettingsError(lines)
+    return Layer(settings, names)

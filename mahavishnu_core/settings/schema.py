@@ -1,0 +1,154 @@
+"""What may be set: the classes that settings files are read into, with the rules for each value."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Annotated, Generic, TypeAlias, TypeVar
+
+import attrs
+
+from mahavishnu_core.models import Tracking, WorkerType
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Rule(Generic[T]):
+    """What a value must be, beside being of its type; ``demand`` completes the sentence "the value …"."""
+
+    demand: str
+    holds: Callable[[T], bool]
+
+
+@attrs.frozen
+class Range:
+    """Whole numbers from ``low`` to ``high``, both included."""
+
+    low: int
+    high: int
+
+    def __contains__(self, number: float) -> bool:
+        return self.low <= number <= self.high
+
+    def __str__(self) -> str:
+        return f"from {self.low} to {self.high}"
+
+    def clamp(self, number: int) -> int:
+        return min(max(number, self.low), self.high)
+
+
+CONCURRENT_WORKERS = Range(1, 100)
+TIMEOUT_SECONDS = Range(30, 3600)
+
+NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+"""What worker types, agents, places, roles and storages may be called."""
+
+
+def _splits(template: str) -> bool:
+    try:
+        return bool(shlex.split(template))
+    except ValueError:
+        return False
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+Name: TypeAlias = Annotated[
+    str,
+    Rule(
+        "must be a name of at most 64 lower-case letters, digits, '_', '.' and '-', beginning with a letter",
+        _matches(NAME.pattern),
+    ),
+]
+Template: TypeAlias = Annotated[
+    str, Rule("must be a command line: a program and its arguments, with every quote closed", _splits)
+]
+Seconds: TypeAlias = Annotated[
+    float, Rule("must be more than 0", lambda seconds: seconds > 0 and math.isfinite(seconds))
+]
+Variable: TypeAlias = Annotated[
+    str, Rule("must be the name of a variable: letters, digits and '_'", _matches(r"[A-Za-z_][A-Za-z0-9_]*"))
+]
+Variables: TypeAlias = Annotated[
+    str,
+    Rule(
+        "must be the name of a variable, or its beginning and '*': GIT_*",
+        _matches(r"[A-Za-z_][A-Za-z0-9_]*\*?"),
+    ),
+]
+
+
+@attrs.frozen
+class Role:
+    """A part that something plays among Mahavishnu's programs, in words."""
+
+    name: Name
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    duties: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class WorkerOverride:
+    """An entry under ``workers:``: what it changes in the worker type of its name, or a type of its own.
+
+    The fields are those of ``WorkerType``; None is one that the entry does not name.
+    """
+
+    name: Name
+    agent: Name | None = None
+    place: Name | None = None
+    command_template: Template | None = None
+    description: str | None = None
+    aliases: tuple[Name, ...] | None = None
+    progress_tracking: Tracking | None = None
+    result_storage: Name | None = None
+    timeout_seconds: Seconds | None = None
+    idle_seconds: Seconds | None = None
+    pass_env: tuple[Variables, ...] | None = None
+    env: Mapping[Variable, str] | None = attrs.field(default=None, repr=False)
+    install: str | None = None
+
+
+Kind = TypeVar("Kind", WorkerOverride, WorkerType)
+
+
+@attrs.frozen
+class Settings:
+    """Every setting. The defaults are those of the shipped ``mahavishnu.yaml``."""
+
+    workers_enabled: bool = True
+    max_concurrent_workers: int = 10
+    """How many tasks run at once on one state directory; ``CONCURRENT_WORKERS`` are the possible values."""
+    worker_default_type: Name = "terminal-qwen"
+    worker_timeout_seconds: Annotated[
+        int, Rule(f"must be {TIMEOUT_SECONDS}", TIMEOUT_SECONDS.__contains__)
+    ] = 300
+    session_buddy_integration: bool = True
+    pass_env: tuple[Variables, ...] = ()
+    """Variables of the caller, by name or ``NAME_*``, that every worker gets."""
+    roles: tuple[Role, ...] = ()
+    workers: tuple[WorkerOverride, ...] = ()
+
+
+ECOSYSTEM_FIELDS = frozenset({"roles", "workers"})
+"""What ``ecosystem.yaml`` holds."""
+
+MAIN_FIELDS = frozenset(attrs.fields_dict(Settings)) - ECOSYSTEM_FIELDS
+"""What ``mahavishnu.yaml`` holds, and what a variable or ``config set`` may set."""
+
+TRUSTED_FIELDS = frozenset({"pass_env", "workers"})
+"""What decides which commands run and what they get to see: not a project's to set until it is trusted."""
+
+
+def laid_over(below: Kind, override: WorkerOverride) -> Kind:
+    """A type, or an entry of a lower layer, with what an entry names changed in it."""
+    fields = {name: getattr(override, name) for name in attrs.fields_dict(WorkerOverride)}
+    return attrs.evolve(below, **{name: value for name, value in fields.items() if value is not None})
