@@ -1,0 +1,155 @@
+"""One SQLite file of results: opens, writes and searches it. Calls block, and fail with StorageError."""
+
+from __future__ import annotations
+
+import sqlite3  # noqa: TID253  # this module is itself imported only when a store is opened
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mahavishnu_core.errors import StorageError
+from mahavishnu_sqlite.record import Record
+from mahavishnu_sqlite.schema import prepare
+from mahavishnu_sqlite.search import find
+
+if TYPE_CHECKING:
+    from mahavishnu_core.models import WorkerResult
+
+_COLUMNS = tuple(field.name for field in attrs.fields(Record))
+_VALUES = attrgetter(*_COLUMNS)
+_INSERT = (
+    f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608  # our own names
+    "ON CONFLICT (task_id) DO NOTHING"
+)
+_WAL_ATTEMPTS = 10
+_creating = threading.Lock()
+
+
+@attrs.define(eq=False)
+class Database:
+    """Used by one thread at a time, except for ``find``, which any thread may call at any time."""
+
+    path: Path
+    patience_seconds: float
+    """How long to wait for another program's lock."""
+    _connection: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        with self._as_storage_error("opened"):
+            self._connection = self._connect()
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Keep all of the records or, with an error, none. Of two for one task the first stands."""
+        with self._as_storage_error("written"):
+            if self._connection is None:
+                self._connection = self._connect(check=True)
+            connection = self._connection
+            try:
+                with connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    connection.executemany(_INSERT, map(_VALUES, records))
+            except sqlite3.Error as error:
+                if _code(error) != sqlite3.SQLITE_BUSY:
+                    self.close()  # what SQLite remembers of the file may be wrong: the next call starts anew
+                raise
+
+    def find(self, text: str, limit: int) -> list[WorkerResult]:
+        with self._as_storage_error("read"), closing(self._plain_connection()) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            connection.row_factory = sqlite3.Row
+            return find(connection, text, limit)
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _connect(self, *, check: bool = False) -> sqlite3.Connection:
+        _create(self.path)
+        connection = self._plain_connection()
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            prepare(connection, self.path)
+            _use_wal(connection)
+            if check:
+                _check(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _plain_connection(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self.path, timeout=self.patience_seconds, isolation_level=None, check_same_thread=False
+        )
+
+    @contextmanager
+    def _as_storage_error(self, what: str) -> Iterator[None]:
+        """Turn the errors of SQLite and of the file system into one line that says what to do."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            cause = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise StorageError(
+                f"the results database {str(self.path)!r} cannot be {what} ({cause}): {_advice(error)}"
+            ) from error
+
+
+def _create(path: Path) -> None:
+    """Make the file, readable for nobody else from its first instant; SQLite gives -wal and -shm its mode."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Closing a descriptor of a file drops all locks that its process holds on it, those of SQLite too: so an
+    # existing file is never opened here, and no thread uses a new one before its descriptor is closed.
+    with _creating, suppress(FileExistsError):
+        path.touch(mode=0o600, exist_ok=False)
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Readers and the writer do not wait for each other with a write-ahead log."""
+    for _ in range(_WAL_ATTEMPTS):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY:
+                raise
+            # the switch does not wait while another engine writes, the beginning of a transaction does
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        else:
+            return
+    raise sqlite3.OperationalError("database is locked")
+
+
+def _code(error: BaseException) -> int:
+    """The primary result code of SQLite, 0 for an error that is not SQLite's."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(f"it is damaged: {found}")
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return "see to the permissions and the space of its directory, then run 'mahavishnu results sync'"
+    return _ADVICE.get(_code(error), "try again once the cause is gone")
+
+
+_SYNC = "then run 'mahavishnu results sync'"
+_AWAY = "move it away, and a new one is made; it was left as it is"
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: f"end the program that holds it, {_SYNC}",
+    sqlite3.SQLITE_FULL: f"make room on its disk, {_SYNC}",
+    sqlite3.SQLITE_IOERR: f"see to its disk and the room there, {_SYNC}",
+    sqlite3.SQLITE_READONLY: f"make it writable, {_SYNC}",
+    sqlite3.SQLITE_CANTOPEN: f"make its directory writable, {_SYNC}",
+    sqlite3.SQLITE_NOTADB: _AWAY,
+    sqlite3.SQLITE_CORRUPT: _AWAY,
+}
