@@ -1,0 +1,3 @@
+"""Mahavishnu workers that run Qwen Code."""
+
+from __future__ import annotations

@@ -1,0 +1,50 @@
+"""The agent ``qwen``: Qwen Code without a terminal, one process a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mahavishnu_core import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mahavishnu_core import Command, Parser, Task, Worker, WorkerType
+
+HOOK_API = 1
+
+
+@hookimpl
+def worker_types() -> Iterable[WorkerType]:
+    from mahavishnu_core import WorkerType
+
+    yield WorkerType(
+        name="terminal-qwen",
+        agent="qwen",
+        command_template="qwen -o stream-json --approval-mode yolo",
+        description="Qwen Code; uses every tool without asking",
+        result_storage="session-buddy",
+        install="npm install -g @qwen-code/qwen-code",
+    )
+
+
+@hookimpl
+def execute(worker: Worker, task: Task) -> Command | None:
+    if worker.type.agent != "qwen":
+        return None
+    from mahavishnu_qwen.command import command_for
+
+    return command_for(worker.type, task)
+
+
+@hookimpl
+def parse_progress(worker: Worker, task: Task) -> Parser | None:
+    if worker.type.agent != "qwen":
+        return None
+    if worker.type.progress_tracking == "lines":
+        from mahavishnu_core.stream import LinesParser
+
+        return LinesParser()
+    from mahavishnu_qwen.parser import QwenParser
+
+    return QwenParser(resumed=task.resume)

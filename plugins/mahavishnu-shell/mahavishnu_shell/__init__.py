@@ -1,0 +1,3 @@
+"""Mahavishnu workers that run shell command lines."""
+
+from __future__ import annotations
