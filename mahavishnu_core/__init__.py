@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mahavishnu_core import app, errors, events, settings, state, stream, text
+    from mahavishnu_core import app, errors, events, settings, state, stream, templates, text
     from mahavishnu_core.adapter import OrchestratorAdapter, WorkerOrchestratorAdapter
     from mahavishnu_core.hookspecs import Engine, Parser, Run
     from mahavishnu_core.manager import WorkerManager
@@ -41,6 +41,7 @@ __all__ = [
     "settings",
     "state",
     "stream",
+    "templates",
     "text",
 ]
 
@@ -61,7 +62,7 @@ _HOME = {
     "WorkerType": "models",
     "hookimpl": "markers",
 }
-_MODULES = frozenset({"app", "errors", "events", "settings", "state", "stream", "text"})
+_MODULES = frozenset({"app", "errors", "events", "settings", "state", "stream", "templates", "text"})
 
 
 def __getattr__(name: str) -> object:

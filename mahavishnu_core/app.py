@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, cast
 import attrs
 
 from mahavishnu_core.host import Host, load_plugins
-from mahavishnu_core.settings import Loaded, load_settings
-from mahavishnu_core.state import StateDir, state_dir_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mahavishnu_core.catalog import Catalog
     from mahavishnu_core.models import JSON, WorkerType
+    from mahavishnu_core.settings import Loaded
+    from mahavishnu_core.state import StateDir
 
 
 @attrs.define
@@ -35,6 +35,8 @@ class App:
     def loaded(self) -> Loaded:
         """The settings with their warnings and origins. Raises SettingsError with every fault in them."""
         if self._loaded is None:
+            from mahavishnu_core.settings import load_settings
+
             self._loaded = load_settings(
                 cwd=Path.cwd(), config_dir=self.config_dir, environ=self.environ, overrides=self.overrides
             )
@@ -63,8 +65,10 @@ def load_app(
     config_dir: Path | None = None,
     environ: Mapping[str, str] = os.environ,
     overrides: Mapping[str, JSON] | None = None,
-    third_party: bool = True,
+    host: Host | None = None,
 ) -> App:
-    """The app as installed: all plugins, the user's settings, the platform's state directory."""
-    host = load_plugins(environ, third_party=third_party)
+    """The app as installed: all plugins (or those of ``host``), the user's settings, the platform's state."""
+    from mahavishnu_core.state import StateDir, state_dir_path
+
+    host = load_plugins(environ) if host is None else host
     return App(host, StateDir(state_dir_path(environ)), config_dir, environ, overrides or {})

@@ -76,19 +76,18 @@ class Engine:
                 self.app.host.all("monitor", event=item)
 
     async def store(self, worker: Worker, task: Task, result: WorkerResult) -> None:
-        """Have every storage keep a result; those that have it already are not asked."""
+        """Have every storage keep a result; those that have it already are not asked to do it again."""
         state, host = self.app.state, self.app.host
+        storages = host.implementers("store_result")
         answers = host.all("store_result", engine=self, worker=worker, task=task, result=result)
-        complete = True
         for storage, answer in answers:
             if state.is_stored(task, storage):
                 _discard(answer)
-                continue
-            if await self._store_in(storage, answer, task):
+            elif await self._store_in(storage, answer, task):
                 state.mark_stored(task, storage)
-            else:
-                complete = False
-        if complete:
+        has_it = {storage for storage, _ in answers if state.is_stored(task, storage)}
+        declined = set(host.implementers("store_result")) - {storage for storage, _ in answers}
+        if has_it | declined >= set(storages):
             state.mark_done(task)
 
     async def _store_in(self, storage: str, answer: object, task: Task) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from configparser import ConfigParser
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,7 +54,7 @@ def discover(path: Iterable[str] | None = None) -> list[EntryPoint]:
 def _dist_infos(path: Iterable[str]) -> Iterator[tuple[str, str]]:
     for directory in path:
         try:
-            entries = sorted(os.listdir(directory or "."))  # noqa: PTH208  # a hundred Path objects saved
+            entries = sorted(os.listdir(directory or "."))
         except OSError:
             continue
         for entry in entries:
@@ -65,14 +64,14 @@ def _dist_infos(path: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 def _read(file: str, distribution: str, version: str) -> Iterator[EntryPoint]:
     try:
-        with open(file, encoding="utf-8") as stream:  # noqa: PTH123
-            text = stream.read()
+        with open(file, encoding="utf-8", errors="replace") as stream:
+            lines = [line.strip() for line in stream]
     except OSError:
         return
-    if f"[{GROUP}]" not in text:
-        return
-    parser = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep case
-    parser.read_string(text)
-    for name, value in parser.items(GROUP):
-        yield EntryPoint(name, value, distribution, version)
+    section = ""
+    for line in lines:
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1]
+        elif section == GROUP and "=" in line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            yield EntryPoint(name.strip(), value.strip(), distribution, version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Collection, Iterable, Mapping
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TypeVar
 
 import attrs
@@ -60,6 +61,7 @@ class Host:
             if reason is None:
                 self._plugins.register(plugin, name=entry.name)
                 self._plugins.check_pending()
+                reason = self._misuse(entry.name)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code: anything may come
             reason, cause = _explain(error), error
         if reason is None:
@@ -124,6 +126,16 @@ class Host:
     def _hooks_of(self, name: str) -> tuple[str, ...]:
         callers = self._plugins.get_hookcallers(self._plugins.get_plugin(name)) or []
         return tuple(sorted(caller.name for caller in callers))
+
+    def _misuse(self, name: str) -> str | None:
+        """What a plugin does with a hook that looks right and would break it for all others."""
+        for caller in self._plugins.get_hookcallers(self._plugins.get_plugin(name)) or ():
+            (own,) = [found for found in caller.get_hookimpls() if found.plugin_name == name]
+            if own.wrapper or own.hookwrapper:
+                return f"its {caller.name} is a hook wrapper: only plain hooks are called"
+            if iscoroutinefunction(own.function) or isasyncgenfunction(own.function):
+                return f"its {caller.name} is an 'async def': make it a plain 'def' that returns an awaitable"
+        return None
 
     def _failure(self, implementation: pluggy.HookImpl, hook: str, error: BaseException) -> PluginError:
         name, source = implementation.plugin_name, self.distribution(implementation.plugin_name)

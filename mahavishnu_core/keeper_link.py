@@ -16,7 +16,7 @@ import trio
 
 from mahavishnu_core.errors import StateDirError
 from mahavishnu_core.models import JSON, Cause, Exit, Task
-from mahavishnu_core.state import exit_from_json
+from mahavishnu_core.records import exit_from_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

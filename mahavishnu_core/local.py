@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,8 @@ async def launch_command(
     if command is None:
         return link.watch(task)
     order = _launch(worker, task, command, limit, detached=detached)
-    StateDir(engine.state_dir).write_stdin(task, command.stdin)
+    if command.stdin:
+        StateDir(engine.state_dir).write_stdin(task, command.stdin)
     return link.launch(task, order)
 
 
@@ -60,6 +62,7 @@ def _launch(worker: Worker, task: Task, command: Command, limit: int, *, detache
         task_id=task.task_id,
         directory=str(task.directory),
         argv=[program, *command.argv[1:]],
+        stdin=f"{task.directory}/stdin" if command.stdin else os.devnull,
         cwd=str(worker.workspace),
         env=env,
         umask=_umask(),
@@ -69,8 +72,9 @@ def _launch(worker: Worker, task: Task, command: Command, limit: int, *, detache
     )
 
 
+@cache
 def _umask() -> int:
-    """The caller's umask; it can only be read by setting it, so Linux' own record is read instead."""
+    """This program's umask. It can only be read by setting it, so Linux' own record is read instead."""
     status = Path("/proc/self/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("Umask:"))
     return int(line.split()[1], 8)

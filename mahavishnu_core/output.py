@@ -41,7 +41,7 @@ class TaskOutput:
         """Take in what has come since, at most a chunk; the number of bytes, 0 when there is nothing new."""
         if self._file is None:
             try:
-                path = self._task.directory / "stdout.jsonl"
+                path = f"{self._task.directory}/stdout.jsonl"
                 self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             except FileNotFoundError:
                 return 0
@@ -70,12 +70,14 @@ class TaskOutput:
 
     def _stderr(self) -> str:
         try:
-            with (self._task.directory / "stderr.log").open("rb") as file:
-                file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - _STDERR_TAIL))
-                return file.read().decode("utf-8", "replace")
+            descriptor = os.open(f"{self._task.directory}/stderr.log", os.O_RDONLY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return ""
+        try:
+            begin = max(0, os.fstat(descriptor).st_size - _STDERR_TAIL)
+            return os.pread(descriptor, _STDERR_TAIL, begin).decode("utf-8", "replace")
+        finally:
+            os.close(descriptor)
 
 
 def open_output(engine: Engine, worker: Worker, task: Task) -> TaskOutput:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mahavishnu_core.models import JSON
+
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and line feed, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # bidirectional overrides
@@ -38,6 +40,22 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
     for secret in secrets:
         text = text.replace(secret, "[redacted]")
     return text
+
+
+def redact_all(record: dict[str, JSON], secrets: tuple[str, ...]) -> dict[str, JSON]:
+    """A record with the secrets taken out of every text in it."""
+    return {name: _redact_value(value, secrets) for name, value in record.items()} if secrets else record
+
+
+def _redact_value(value: JSON, secrets: tuple[str, ...]) -> JSON:
+    match value:
+        case str():
+            return redact(value, secrets)
+        case list():
+            return [_redact_value(item, secrets) for item in value]
+        case dict():
+            return redact_all(value, secrets)
+    return value
 
 
 def _escape(match: re.Match[str]) -> str:

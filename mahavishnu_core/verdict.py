@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from mahavishnu_core.models import JSON, Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
-from mahavishnu_core.text import redact
+from mahavishnu_core.text import redact, redact_all
 
 if TYPE_CHECKING:
     from mahavishnu_core.events import Finished
@@ -56,7 +56,7 @@ def result_of(worker: Worker, task: Task, seen: Seen, secrets: tuple[str, ...] =
         error=verdict.error and redact(verdict.error, secrets),
         exit_code=seen.exit.exit_code,
         duration_seconds=seen.exit.duration_seconds,
-        metadata=_metadata(worker, task, attrs.evolve(seen, stderr=redact(seen.stderr, secrets)), verdict),
+        metadata=redact_all(_metadata(worker, task, seen, verdict), secrets),
         timestamp=seen.exit.ended or utc_now(),
     )
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mahavishnu_core import WorkerManager, WorkerResult, WorkerStatus, WorkerType
+from mahavishnu_core import Task, WorkerManager, WorkerResult, WorkerStatus, WorkerType
 from mahavishnu_core.errors import UnknownWorker, UnknownWorkerType, UsageError, WorkerBusy
 from mahavishnu_core.events import TaskEvent
 from mahavishnu_core.markers import hookimpl
@@ -386,6 +386,21 @@ async def test_a_storage_that_fails_gets_the_result_later_and_harms_nobody(
         await manager.recover()
         assert (await manager.health()).status == "healthy"
     assert len(good.kept) == len(bad.kept) == 1
+
+
+async def test_a_storage_that_raises_at_once_is_cut_off_and_the_result_waits_for_it(
+    autojump_clock: MockClock, place: FakePlace, tmp_path: Path
+) -> None:
+    class Broken:
+        @hookimpl
+        def store_result(self, task: Task) -> None:
+            raise RuntimeError("cannot even begin")
+
+    async with WorkerManager(app_of(tmp_path, fake=place, broken=Broken())) as manager:
+        (worker_id,) = await manager.spawn_workers("fake")
+        assert (await manager.execute_task(worker_id, "go")).is_success()
+        assert [task.task_id for task in manager.app.state.open_tasks()] == [f"{worker_id}.1"]
+        assert [refused.name for refused in manager.app.host.refused] == ["broken"]
 
 
 async def test_events_are_told_in_order_without_a_gap(

@@ -73,13 +73,19 @@ def test_a_project_may_not_pass_the_users_variables_on(load, project):
 
 def test_what_does_no_harm_is_obeyed_from_any_project(load, project):
     (project / "mahavishnu.yaml").write_text(
-        "max_concurrent_workers: 3\nworker_timeout_seconds: 60\nworker_default_type: shell\npass_env: []\n"
+        "max_concurrent_workers: 3\nworker_timeout_seconds: 60\npass_env: []\n"
     )
     loaded = load()
     assert loaded.settings.max_concurrent_workers == 3
     assert loaded.settings.worker_timeout_seconds == 60
-    assert loaded.settings.worker_default_type == "shell"
     assert loaded.untrusted == loaded.warnings == ()
+
+
+def test_an_untrusted_project_cannot_turn_prompts_into_command_lines(load, project):
+    (project / "mahavishnu.yaml").write_text("worker_default_type: shell\n")
+    loaded = load()
+    assert loaded.settings.worker_default_type == "terminal-qwen"
+    assert loaded.untrusted == (project / "mahavishnu.yaml",)
 
 
 def test_a_trusted_file_is_obeyed(load, project, environ):

@@ -29,7 +29,7 @@ class Process(NamedTuple):
 def read_process(pid: int) -> Process | None:
     """The process of that pid, None if there is none."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123  # pathlib doubles the keeper's start
+        with open(f"/proc/{pid}/stat", "rb") as file:
             stat = file.read().decode("utf-8", "replace")
     except OSError:
         return None
@@ -42,7 +42,7 @@ def read_process(pid: int) -> Process | None:
 
 def snapshot() -> dict[int, Process]:
     """All processes that are alive now, by pid."""
-    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
     found = (read_process(pid) for pid in pids)
     return {process.pid: process for process in found if process and not process.is_zombie}
 
@@ -50,7 +50,7 @@ def snapshot() -> dict[int, Process]:
 def children(pid: int) -> list[int]:
     """The direct children of a single-threaded process, zombies included."""
     try:
-        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
             return [int(word) for word in file.read().split()]
     except OSError:  # a kernel without CONFIG_PROC_CHILDREN
         return [process.pid for process in snapshot().values() if process.parent == pid]
@@ -74,7 +74,7 @@ def descendants(table: dict[int, Process], roots: Iterable[int]) -> dict[int, Pr
 def task_of(pid: int) -> str | None:
     """The task that a process carries the mark of; None where it has none, or has cleared it."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/environ", "rb") as file:
             environ = file.read()
     except OSError:
         return None
@@ -93,5 +93,5 @@ def marked(table: dict[int, Process], task_id: str) -> dict[int, Process]:
 @cache
 def boot_id() -> str:
     """Names this boot of the machine: pids and start times of another one mean nothing."""
-    with open("/proc/sys/kernel/random/boot_id") as file:  # noqa: PTH123
+    with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read().strip()

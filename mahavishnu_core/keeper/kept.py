@@ -27,11 +27,12 @@ _RESET_SIGNALS = [
 
 
 class Launch(NamedTuple):
-    """A command that an engine wants run. ``directory`` is the task's, ``timeout`` in seconds."""
+    """A command that an engine wants run. ``directory`` is the task's, ``stdin`` a file, ``timeout`` in seconds."""
 
     task_id: str
     directory: str
     argv: list[str]
+    stdin: str
     cwd: str
     env: dict[str, str]
     umask: int
@@ -131,7 +132,7 @@ def start(launch: Launch, now: float) -> Kept:
     directory = launch.directory
     home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     files = [
-        (os.POSIX_SPAWN_OPEN, 0, f"{directory}/stdin", os.O_RDONLY | os.O_NOFOLLOW, 0),
+        (os.POSIX_SPAWN_OPEN, 0, launch.stdin, os.O_RDONLY | os.O_NOFOLLOW, 0),
         (os.POSIX_SPAWN_OPEN, 1, f"{directory}/stdout.jsonl", _FRESH, 0o600),
         (os.POSIX_SPAWN_OPEN, 2, f"{directory}/stderr.log", _FRESH, 0o600),
     ]
@@ -192,9 +193,9 @@ def read_exit(directory: str) -> dict[str, object] | None:
 def write_json(path: str, record: dict[str, object]) -> None:
     """Write a file of a task, whole or not at all. Raises OSError."""
     temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "w") as file:  # noqa: PTH123  # umask 077 makes it 0600
+    with open(temporary, "w") as file:  # umask 077 makes it 0600
         json.dump(record, file)
-    os.rename(temporary, path)  # noqa: PTH104
+    os.rename(temporary, path)
 
 
 def unseen_exit(error: str | None = None, cause: str | None = None) -> dict[str, object]:
@@ -214,7 +215,7 @@ def send(number: signal.Signals, family: Iterable[int]) -> None:
 
 def _read_json(path: str) -> dict[str, Any] | None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open(path, "rb") as file:
             record: dict[str, Any] = json.load(file)
     except FileNotFoundError:
         return None

@@ -33,12 +33,14 @@ def main() -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)  # for people: `cat keeper.lock`
     _redirect()
     _adopt_orphans()
     server = Server(listener, _signals())
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
     server.run()
-    os.unlink(SOCKET)  # noqa: PTH108  # still under the lock: it is ours
+    os.unlink(SOCKET)  # still under the lock: it is ours
 
 
 def _listen() -> socket.socket:
@@ -46,9 +48,9 @@ def _listen() -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     temporary = f"{SOCKET}.{os.getpid()}"
     listener.bind(temporary)
-    os.chmod(temporary, 0o600)  # noqa: PTH101
+    os.chmod(temporary, 0o600)
     listener.listen(128)
-    os.rename(temporary, SOCKET)  # noqa: PTH104
+    os.rename(temporary, SOCKET)
     return listener
 
 

@@ -144,8 +144,11 @@ ECOSYSTEM_FIELDS = frozenset({"roles", "workers"})
 MAIN_FIELDS = frozenset(attrs.fields_dict(Settings)) - ECOSYSTEM_FIELDS
 """What ``mahavishnu.yaml`` holds, and what a variable or ``config set`` may set."""
 
-TRUSTED_FIELDS = frozenset({"pass_env", "workers"})
-"""What decides which commands run and what they get to see: not a project's to set until it is trusted."""
+TRUSTED_FIELDS = frozenset({"pass_env", "worker_default_type", "workers"})
+"""What decides which commands run and what they get to see: not a project's to set until it is trusted.
+
+The default type is among them: with ``shell`` a prompt for an agent would be obeyed as a command line.
+"""
 
 
 def laid_over(below: Kind, override: WorkerOverride) -> Kind:

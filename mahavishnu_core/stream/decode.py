@@ -1,22 +1,20 @@
-"""Reads the JSON object on a line, whatever the line holds, so that its values can be stored."""
+"""Reads the JSON object on a line, whatever the line holds, so that it can be stored."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import orjson
 
+from mahavishnu_core.stream.writable import is_writable
+
 if TYPE_CHECKING:
     from mahavishnu_core.models import JSON
 
-DEEPEST = 200
-"""How deep objects and lists may be nested. ``orjson.dumps`` refuses 255, and what we read gets wrapped."""
-
-_SHORTEST_DEEP_LINE = 2 * DEEPEST
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -24,23 +22,22 @@ def decode(line: bytes) -> dict[str, JSON] | str:
     """The JSON object on this line, or the line's text if it is not one. Never raises.
 
     Text is UTF-8; bytes that are not become U+FFFD, as lone surrogates do. Integers beyond 64 bit become
-    floats, or their digits as text where no float is big enough; NaN and infinities become None. An object
-    nested deeper than ``DEEPEST`` is given as text.
+    floats, or their digits as text where no float is big enough; NaN and infinities become None. Control
+    characters in a string may stand for themselves.
     """
     return decode_all([line])[0]
 
 
-def decode_all(lines: Sequence[bytes]) -> list[dict[str, JSON] | str]:
-    """``decode`` of each line; hardly slower than orjson alone where all lines are objects."""
-    found = _load(lines)
-    for index, line in enumerate(lines):
-        if len(line) > _SHORTEST_DEEP_LINE and _count_brackets(line) > DEEPEST and _is_deep(found[index]):
-            found[index] = None
-    if {*map(type, found)} == {dict}:
-        return found  # type: ignore[return-value]  # the line above says so
-    return [
-        item if isinstance(item, dict) else text_of(line) for item, line in zip(found, lines, strict=True)
-    ]
+def decode_all(lines: Iterable[bytes]) -> list[dict[str, JSON] | str]:
+    """``decode`` of each line, without the cost of a call for each."""
+    items: list[dict[str, JSON] | str] = []
+    for line in lines:
+        try:
+            item = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            item = _load_leniently(line)
+        items.append(item if isinstance(item, dict) else text_of(line))
+    return items
 
 
 def text_of(line: bytes) -> str:
@@ -48,46 +45,16 @@ def text_of(line: bytes) -> str:
     return line.decode("utf-8", "replace")
 
 
-def _load(lines: Sequence[bytes]) -> list[JSON]:
-    found: list[JSON] = []
-    rest = iter(lines)
-    while len(found) < len(lines):
-        try:
-            found.extend(map(orjson.loads, rest))
-        except orjson.JSONDecodeError:
-            # what was read before it is in `found`, whose length so tells which line was refused
-            found.append(_load_leniently(lines[len(found)]))
-    return found
-
-
-def _count_brackets(line: bytes) -> int:
-    # `replace` leaps from bracket to bracket where `count` would look at every byte
-    return 2 * len(line) - len(line.replace(b"{", b"")) - len(line.replace(b"[", b""))
-
-
-def _is_deep(data: JSON) -> bool:
-    level = [data]
-    for _ in range(DEEPEST):
-        level = [child for value in level for child in _children(value) if isinstance(child, (dict, list))]
-        if not level:
-            return False
-    return True
-
-
-def _children(value: JSON) -> Iterable[JSON]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
 def _load_leniently(line: bytes) -> JSON:
     if not line.lstrip().startswith(b"{"):
         return None
     try:
         data: JSON = _LENIENT.decode(text_of(line))
+        data = _without_surrogates(data) if b"\\u" in line else data
     except (ValueError, RecursionError):
         return None
-    return None if _is_deep(data) else _without_surrogates(data)
+    # how deep we got depends on the stack, which must not decide what is an object
+    return data if is_writable(data) else None
 
 
 def _integer(digits: str) -> int | float | str:

@@ -149,11 +149,7 @@ def _words(turn: dict[str, JSON]) -> str:
 
 
 def _flat(content: JSON) -> str:
-    if isinstance(content, str):
-        return content
-    words = ""
     if isinstance(content, list):
-        for block in content:
-            if isinstance(block, dict) and isinstance(text := block.get("text"), str):
-                words = f"{words}\n{text}" if words else text
-    return words
+        blocks = [block for block in content if isinstance(block, dict)]
+        return "\n".join([text for block in blocks if isinstance(text := block.get("text"), str)])
+    return content if isinstance(content, str) else ""

@@ -46,12 +46,10 @@ class KeptText:
         self._loose_size = 0
 
     def _pack(self) -> None:
-        if self._is_cut or self.is_empty:
-            self._loose.clear()
-            return
-        self._packed += self._joint.join(self._loose).encode("utf-8", "replace")
-        self._is_cut = len(self._packed) > self._limit
-        del self._packed[self._limit :]
+        if not self._is_cut:
+            self._packed += self._joint.join(self._loose).encode("utf-8", "replace")
+            self._is_cut = len(self._packed) > self._limit
+            del self._packed[self._limit :]
         # with an empty text in front, the next join begins with the joint
-        self._loose = [""]
+        self._loose = [] if self.is_empty else [""]
         self._loose_size = 0

@@ -9,6 +9,7 @@ from mahavishnu_core.events import Event, Notice, Oversize
 from mahavishnu_core.stream.decode import decode, decode_all, text_of
 from mahavishnu_core.stream.lines import MAX_LINE, LineSplitter, LongLine
 from mahavishnu_core.stream.parsers import malformed
+from mahavishnu_core.stream.writable import writable
 
 if TYPE_CHECKING:
     from mahavishnu_core.hookspecs import Parser
@@ -36,7 +37,7 @@ class StreamReader:
         rest = self._splitter.finish()
         events = [] if rest is None else self._read_unfinished(rest)
         try:
-            events.extend(self._parser.end(exit, stderr))
+            events += writable(list(self._parser.end(exit, stderr)))
         except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
             events.extend(malformed(error, ""))
         return events
@@ -71,7 +72,7 @@ class StreamReader:
         if not items:
             return []
         try:
-            return list(self._parser.feed(items))
+            return writable(list(self._parser.feed(items)))
         except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
             if len(items) == 1:
                 return malformed(error, items[0])

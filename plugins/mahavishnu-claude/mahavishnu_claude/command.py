@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
-from uuid import UUID
 
 from mahavishnu_core import Command, Task, WorkerType
 from mahavishnu_core.errors import UsageError
+from mahavishnu_core.templates import PROMPT, session_uuid
+from mahavishnu_core.templates import words as template_words
 
 PASS_ENV = (
     "ANTHROPIC_*",
@@ -29,10 +29,10 @@ PASS_ENV = (
     "DISABLE_ERROR_REPORTING",
     "DISABLE_INTERLEAVED_THINKING",
     "DISABLE_NON_ESSENTIAL_MODEL_CALLS",
-    "DISABLE_PROMPT_CACHING*",
+    "DISABLEPROMPT_CACHING*",
     "DISABLE_TELEMETRY",
     "DO_NOT_TRACK",
-    "ENABLE_PROMPT_CACHING_*",
+    "ENABLEPROMPT_CACHING_*",
     "ENABLE_TOOL_SEARCH",
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_CLOUD_PROJECT",
@@ -75,34 +75,21 @@ The first few were seen in the environment of a command run by claude 2.1.197; t
 to the processes it starts for its own sessions, and file descriptors, which a worker does not inherit.
 """
 
-_PROMPT = "{prompt}"
 _SESSION = ("--session-id", "--resume", "-r", "--continue", "-c", "--from-pr")
 
 
 def command_for(type: WorkerType, task: Task) -> Command:
     """The command of a task. Raises ``UsageError`` for a template that cannot carry it out."""
-    words = _split(type)
+    words = list(template_words(type.command_template))
     end = words.index("--") if "--" in words else len(words)
     words[end:end] = _missing(words[:end], type, task)
-    placed = any(_PROMPT in word for word in words)
+    placed = any(PROMPT in word for word in words)
     return Command(
         argv=tuple(_with_prompt(words, task.prompt)),
         stdin="" if placed else task.prompt,
         pass_env=PASS_ENV,
         drop_env=DROP_ENV,
     )
-
-
-def _split(type: WorkerType) -> list[str]:
-    try:
-        words = shlex.split(type.command_template)
-    except ValueError as error:
-        raise UsageError(
-            f"the command_template of {type.name!r} cannot be split into words: {error}"
-        ) from None
-    if not words:
-        raise UsageError(f"the command_template of {type.name!r} is empty: name the program to run")
-    return words
 
 
 def _missing(words: Sequence[str], type: WorkerType, task: Task) -> Iterator[str]:
@@ -112,7 +99,7 @@ def _missing(words: Sequence[str], type: WorkerType, task: Task) -> Iterator[str
     if type.progress_tracking != "lines":
         yield from _stream_json(words)
     if not _has(words, *_SESSION):
-        yield from ("--resume" if task.resume else "--session-id", _session(task))
+        yield from ("--resume" if task.resume else "--session-id", session_uuid(task))
 
 
 def _stream_json(words: Sequence[str]) -> Iterator[str]:
@@ -145,23 +132,14 @@ def _value(words: Sequence[str], option: str) -> str | None:
     return found
 
 
-def _session(task: Task) -> str:
-    try:
-        if str(UUID(task.session_id)) == task.session_id.lower():
-            return task.session_id
-    except ValueError:
-        pass
-    raise UsageError(f"the session id of task {task.task_id!r} is no UUID: {task.session_id!r}")
-
-
 def _with_prompt(words: Sequence[str], prompt: str) -> Iterator[str]:
     options = True
     for word in words:
         options = options and word != "--"
         # claude 2.1.197 takes "-what" for -w and makes a git worktree
-        if options and word.startswith(_PROMPT) and prompt.startswith("-"):
+        if options and word.startswith(PROMPT) and prompt.startswith("-"):
             raise UsageError(
                 "the prompt begins with '-', and where the command_template puts it claude would read "
                 "an option: leave {prompt} out, or write -- before it"
             )
-        yield word.replace(_PROMPT, prompt)
+        yield word.replace(PROMPT, prompt)

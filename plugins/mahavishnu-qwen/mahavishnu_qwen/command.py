@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
-from uuid import UUID
 
 from mahavishnu_core import Command, Task, WorkerType
 from mahavishnu_core.errors import UsageError
+from mahavishnu_core.templates import PROMPT, session_uuid
+from mahavishnu_core.templates import words as template_words
 
 PASS_ENV = (
     "BAILIAN_CODING_PLAN_API_KEY",
@@ -30,17 +30,16 @@ qwen 0.15.10, the others were read there."""
 _ENV = {"QWEN_CODE_NO_RELAUNCH": "1"}
 """One process instead of two (0.15.10): signals reach it, and half the memory does."""
 
-_PROMPT = "{prompt}"
 _SESSION = ("--session-id", "--resume", "-r", "--continue", "-c")
 _HUMP = re.compile("(?<=[a-z])(?=[A-Z])")
 
 
 def command_for(type: WorkerType, task: Task) -> Command:
     """The command of a task. Raises ``UsageError`` for a template that cannot carry it out."""
-    words = _split(type)
+    words = list(template_words(type.command_template))
     end = words.index("--") if "--" in words else len(words)
     words[end:end] = _missing(words[:end], type, task)
-    placed = any(_PROMPT in word for word in words)
+    placed = any(PROMPT in word for word in words)
     return Command(
         argv=tuple(_with_prompt(words, task.prompt)),
         stdin="" if placed else task.prompt,
@@ -50,25 +49,13 @@ def command_for(type: WorkerType, task: Task) -> Command:
     )
 
 
-def _split(type: WorkerType) -> list[str]:
-    try:
-        words = shlex.split(type.command_template)
-    except ValueError as error:
-        raise UsageError(
-            f"the command_template of {type.name!r} cannot be split into words: {error}"
-        ) from None
-    if not words:
-        raise UsageError(f"the command_template of {type.name!r} is empty: name the program to run")
-    return words
-
-
 def _missing(words: Sequence[str], type: WorkerType, task: Task) -> Iterator[str]:
     """The options that a run without a terminal needs and the template lacks."""
     options = list(map(_option, words))
     if type.progress_tracking != "lines":
         yield from _stream_json(words, options)
     if not any(option in _SESSION for option in options):
-        yield from ("--resume" if task.resume else "--session-id", _session(task))
+        yield from ("--resume" if task.resume else "--session-id", session_uuid(task))
 
 
 def _stream_json(words: Sequence[str], options: Sequence[str]) -> Iterator[str]:
@@ -101,26 +88,17 @@ def _format(words: Sequence[str], options: Sequence[str]) -> str | None:
     return None
 
 
-def _session(task: Task) -> str:
-    try:
-        if str(UUID(task.session_id)) == task.session_id.lower():
-            return task.session_id
-    except ValueError:
-        pass
-    raise UsageError(f"the session id of task {task.task_id!r} is no UUID: {task.session_id!r}")
-
-
 def _with_prompt(words: Sequence[str], prompt: str) -> Iterator[str]:
     for index, word in enumerate(words):
         # qwen 0.15.10 answers "-what" with its help and exit status 0, and loses what follows "--"
-        if _PROMPT in word and "--" in words[:index]:
+        if PROMPT in word and "--" in words[:index]:
             raise UsageError(
                 "qwen loses a prompt that follows --: leave {prompt} out of the command_template, "
                 "or write --prompt={prompt}"
             )
-        if word.startswith(_PROMPT) and prompt.startswith("-"):
+        if word.startswith(PROMPT) and prompt.startswith("-"):
             raise UsageError(
                 "the prompt begins with '-', and where the command_template puts it qwen would read "
                 "an option: leave {prompt} out, or write --prompt={prompt}"
             )
-        yield word.replace(_PROMPT, prompt)
+        yield word.replace(PROMPT, prompt)

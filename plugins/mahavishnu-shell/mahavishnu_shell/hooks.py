@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from mahavishnu_core import hookimpl
@@ -36,8 +35,9 @@ def execute(worker: Worker, task: Task) -> Command | None:
     if worker.type.agent != "shell":
         return None
     from mahavishnu_core import Command
+    from mahavishnu_core.templates import words
 
-    return Command(argv=(*shlex.split(worker.type.command_template or _DEFAULT), task.prompt))
+    return Command(argv=(*words(worker.type.command_template or _DEFAULT), task.prompt))
 
 
 @hookimpl

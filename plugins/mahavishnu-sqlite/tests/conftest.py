@@ -10,9 +10,9 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
-from mahavishnu_sqlite.record import Record, record_of
 
 from mahavishnu_core import Task, Worker, WorkerResult, WorkerStatus, WorkerType
+from mahavishnu_sqlite.record import Record, record_of
 
 
 @attrs.define

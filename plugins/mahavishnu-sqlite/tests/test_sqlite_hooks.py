@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import trio
-from mahavishnu_sqlite import hooks
 
 from mahavishnu_core import WorkerStatus
+from mahavishnu_sqlite import hooks
 
 
 async def test_a_stored_result_is_found_as_it_was(engine, parts):

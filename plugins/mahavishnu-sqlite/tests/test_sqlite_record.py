@@ -5,10 +5,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mahavishnu_sqlite.record import storable
-from mahavishnu_sqlite.store import open_store
 
 from mahavishnu_core.errors import StorageError
+from mahavishnu_sqlite.record import storable
+from mahavishnu_sqlite.store import open_store
 
 any_text = st.text(st.characters())
 

@@ -6,10 +6,10 @@ import threading
 from contextlib import closing
 
 import pytest
-from mahavishnu_sqlite.schema import MIGRATIONS, prepare
-from mahavishnu_sqlite.store import open_store
 
 from mahavishnu_core.errors import StorageError
+from mahavishnu_sqlite.schema import MIGRATIONS, prepare
+from mahavishnu_sqlite.store import open_store
 
 SECOND = """
 ALTER TABLE results ADD COLUMN note TEXT;

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mahavishnu_sqlite.search import as_words
 from mahavishnu_sqlite.store import open_store
 

@@ -7,10 +7,10 @@ from contextlib import closing, contextmanager
 
 import pytest
 import trio
-from mahavishnu_sqlite.store import open_store
 from trio.testing import wait_all_tasks_blocked
 
 from mahavishnu_core.errors import StorageError
+from mahavishnu_sqlite.store import open_store
 
 
 def commits_in_log(path) -> int:

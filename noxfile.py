@@ -1,0 +1,67 @@
+"""The checks, one session each: ``nox -l`` lists them, ``nox`` runs those that need no account and no network service."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+
+CLAUDE = "@anthropic-ai/claude-code@2.1.197"
+QWEN = "@qwen-code/qwen-code@0.15.10"
+CODE = ["mahavishnu_core", *sorted(str(path) for path in Path("plugins").glob("*/mahavishnu_*"))]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and the rules for code under Trio."""
+    session.install("-c", "constraints.txt", "ruff", "flake8", "flake8-async")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("flake8", "--select", "ASYNC1,ASYNC2,ASYNC9", "--isolated", "--max-line-length", "200", *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict over all distributions."""
+    session.install("-r", "requirements-dev.txt")
+    session.run("mypy", *CODE)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The inner suite: everything that needs no other program than Python, git and a shell."""
+    session.install("-r", "requirements-dev.txt")
+    session.run("pytest", "-m", "not real_cli", *session.posargs)
+
+
+@nox.session
+def real_clis(session: nox.Session) -> None:
+    """The real claude and qwen, installed from npm, against the scripted model."""
+    session.install("-r", "requirements-dev.txt")
+    home = Path(session.create_tmp()) / "npm"
+    home.mkdir(exist_ok=True)
+    npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(home)]
+    session.run(*npm, CLAUDE, QWEN, external=True, silent=True)
+    # npm may hold install scripts back: this one puts the native program in its place
+    session.run("node", str(home / "node_modules/@anthropic-ai/claude-code/install.cjs"), external=True)
+    path = f"{home / 'node_modules/.bin'}{os.pathsep}{os.environ['PATH']}"
+    session.run("pytest", "-m", "real_cli", *session.posargs, env={"PATH": path, "MAHAVISHNU_REQUIRE_CLIS": "1"})
+
+
+@nox.session
+def readme(session: nox.Session) -> None:
+    """The README's first command, in a fresh clone with a fresh home, as a new user would give it."""
+    session.install("pytest")
+    session.run("pytest", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull, "tests/readme_commands.py")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Speed and memory, as ratios to a reference in the same run."""
+    session.install("-r", "requirements-dev.txt")
+    for script in sorted(Path("tests/benchmarks").glob("[a-z]*.py")):
+        session.run("python", str(script))
