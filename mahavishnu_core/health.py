@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from mahavishnu_core.keeper.cgroup import is_available
 from mahavishnu_core.models import WorkerStatus
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Health:
     max_concurrent: int
     not_stored: tuple[str, ...]
     """Tasks that have ended and that some storage does not have yet."""
+    containment: str
+    """What holds the families of commands together: ``control groups``, else ``process table``."""
 
     def to_dict(self) -> dict[str, JSON]:
         return {**attrs.asdict(self), "not_stored": list(self.not_stored)}
@@ -41,4 +44,5 @@ def take_health(state: StateDir, max_concurrent: int) -> Health:
         tasks_pending=pending,
         max_concurrent=max_concurrent,
         not_stored=not_stored,
+        containment="control groups" if is_available() else "process table",
     )

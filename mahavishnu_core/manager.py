@@ -17,7 +17,7 @@ from mahavishnu_core.health import Health, take_health
 from mahavishnu_core.models import Task, Worker, WorkerResult, WorkerStatus
 from mahavishnu_core.recovery import recover
 from mahavishnu_core.report import WorkerReport, report
-from mahavishnu_core.task_run import TERM_GRACE, TaskRun, take_up
+from mahavishnu_core.task_run import LOOK_LATEST, TERM_GRACE, TaskRun, take_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -253,6 +253,10 @@ class WorkerManager:
     async def _follow_one(
         self, worker: Worker, task: Task, on_result: Callable[[WorkerResult], None]
     ) -> None:
+        state = self.app.state
+        # while it waits for a slot in its own engine, no place knows of it yet; files give no event
+        while state.status(task) is WorkerStatus.PENDING and state.owner_lives(task):  # noqa: ASYNC110
+            await trio.sleep(LOOK_LATEST)
         run = take_up(self.engine, worker, task)
         self._runs[task.task_id] = run
         try:

@@ -6,10 +6,16 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mahavishnu_core.keeper import cgroup
 from mahavishnu_core.keeper.family import Process, boot_id, marked, read_process, snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mahavishnu_core.keeper.cgroup import ControlGroups
 
 STRAY_DRAIN = 1.0
 """Seconds in which what outlives a command may still end by itself."""
@@ -27,7 +33,7 @@ _RESET_SIGNALS = [
 
 
 class Launch(NamedTuple):
-    """A command that an engine wants run. ``directory`` is the task's, ``stdin`` a file, ``timeout`` in seconds."""
+    """A command that an engine wants run: ``stdin`` is a file, ``timeout`` in seconds."""
 
     task_id: str
     directory: str
@@ -45,7 +51,15 @@ class Kept:
     """A running command and where it stands on its way to its end. Times are of the monotonic clock."""
 
     def __init__(
-        self, task_id: str, directory: str, process: Process, began: float, deadline: float, *, is_child: bool
+        self,
+        task_id: str,
+        directory: str,
+        process: Process,
+        began: float,
+        deadline: float,
+        *,
+        is_child: bool,
+        group: str | None = None,
     ) -> None:
         self.task_id = task_id
         self.directory = directory
@@ -54,6 +68,8 @@ class Kept:
         self.deadline = deadline
         self.is_child = is_child
         """False for one that a killed keeper left behind: its exit status goes to somebody else."""
+        self.group = group
+        """The control group in which it was started, where there are such."""
         self.status: int | None = None
         self.left_at: float | None = None
         """When the command itself was gone, whatever it left running."""
@@ -89,6 +105,8 @@ class Kept:
             send(signal.SIGCONT, family)
         if now >= self.kill_at:
             send(signal.SIGKILL, family)
+            if self.group:
+                cgroup.kill(self.group)
         return now >= self.kill_at + GIVE_UP
 
     def _check_limits(self, now: float) -> None:
@@ -105,6 +123,7 @@ class Kept:
             "boot_id": boot_id(),
             "began": self.began,
             "deadline": self.deadline,
+            "group": self.group,
             "started": _utc_now(),
         }
 
@@ -123,22 +142,17 @@ class Kept:
         }
 
 
-def start(launch: Launch, now: float) -> Kept:
-    """Start a command: own session, output to the task's files, the prompt as its standard input.
+def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Kept:
+    """Start a command: own session, own control group, output to the task's files, a file as its input.
 
-    Raises OSError when it cannot be started. The keeper has one thread, so that its working directory and
-    umask can be lent to the child: posix_spawn has no way to set them.
+    Raises OSError when it cannot be started.
     """
-    directory = launch.directory
-    home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
     files = [
         (os.POSIX_SPAWN_OPEN, 0, launch.stdin, os.O_RDONLY | os.O_NOFOLLOW, 0),
-        (os.POSIX_SPAWN_OPEN, 1, f"{directory}/stdout.jsonl", _FRESH, 0o600),
-        (os.POSIX_SPAWN_OPEN, 2, f"{directory}/stderr.log", _FRESH, 0o600),
+        (os.POSIX_SPAWN_OPEN, 1, f"{launch.directory}/stdout.jsonl", _FRESH, 0o600),
+        (os.POSIX_SPAWN_OPEN, 2, f"{launch.directory}/stderr.log", _FRESH, 0o600),
     ]
-    try:
-        os.chdir(launch.cwd)
-        os.umask(launch.umask)
+    with _standing_in(launch, groups) as group:
         pid = os.posix_spawn(
             launch.argv[0],
             launch.argv,
@@ -148,13 +162,30 @@ def start(launch: Launch, now: float) -> Kept:
             setsigmask=(),
             setsigdef=_RESET_SIGNALS,
         )
+    process = read_process(pid)
+    assert process is not None, "a child that nobody has waited for is in /proc"  # noqa: S101
+    deadline = now + launch.timeout
+    return Kept(launch.task_id, launch.directory, process, now, deadline, is_child=True, group=group)
+
+
+@contextmanager
+def _standing_in(launch: Launch, groups: ControlGroups | None) -> Iterator[str | None]:
+    """Take on a command's directory, umask and control group: posix_spawn has no way to set them.
+
+    That is safe since the keeper has one thread. Gives the path of the control group.
+    """
+    home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    group = groups.enter(launch.task_id) if groups else None
+    try:
+        os.chdir(launch.cwd)
+        os.umask(launch.umask)
+        yield group
     finally:
         os.umask(0o077)
         os.fchdir(home)
         os.close(home)
-    process = read_process(pid)
-    assert process is not None, "a child that nobody has waited for is in /proc"  # noqa: S101
-    return Kept(launch.task_id, directory, process, now, now + launch.timeout, is_child=True)
+        if groups:
+            groups.leave()
 
 
 def find_again(task_id: str, directory: str, timeout: float, now: float) -> Kept | None:
@@ -166,15 +197,15 @@ def find_again(task_id: str, directory: str, timeout: float, now: float) -> Kept
     record = _read_json(f"{directory}/launch.json")
     if record is not None and record["boot_id"] != boot_id():
         return None
-    table = snapshot()
-    family = marked(table, task_id)
+    table, group = snapshot(), record.get("group") if record else None
+    grouped = cgroup.members(group) if group else ()
+    family = marked(table, task_id) | {pid: table[pid] for pid in grouped if pid in table}
     command = _command(record, table, family)
     if command is None and not family:
         return None
     began, deadline = (record["began"], record["deadline"]) if record else (now, now + timeout)
-    kept = Kept(
-        task_id, directory, command or min(family.values(), key=_age), began, deadline, is_child=False
-    )
+    eldest = command or min(family.values(), key=_age)
+    kept = Kept(task_id, directory, eldest, began, deadline, is_child=False, group=group)
     if command is None:
         kept.has_left(now, None)
     return kept
@@ -194,7 +225,7 @@ def write_json(path: str, record: dict[str, object]) -> None:
     """Write a file of a task, whole or not at all. Raises OSError."""
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "w") as file:  # umask 077 makes it 0600
-        json.dump(record, file)
+        file.write(json.dumps(record))
     os.rename(temporary, path)
 
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 
+from mahavishnu_core.keeper.cgroup import open_groups
 from mahavishnu_core.keeper.server import Server
 
 SOCKET = "keeper.sock"
@@ -37,9 +38,12 @@ def main() -> None:
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)  # for people: `cat keeper.lock`
     _redirect()
     _adopt_orphans()
-    server = Server(listener, _signals())
+    groups = open_groups()
+    server = Server(listener, _signals(), groups)
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
     server.run()
+    if groups:
+        groups.close()
     os.unlink(SOCKET)  # still under the lock: it is ours
 
 

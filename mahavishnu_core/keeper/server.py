@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import time
 from collections import deque
 
 from mahavishnu_core.keeper import kept as life
+from mahavishnu_core.keeper.cgroup import ControlGroups, members, remove
 from mahavishnu_core.keeper.family import Process, children, descendants, marked, snapshot, task_of
 from mahavishnu_core.keeper.kept import Kept, Launch
 from mahavishnu_core.keeper.link import Link
@@ -30,8 +32,9 @@ SPARE_FILES = 128
 class Server:
     """All that the keeper holds. Nothing in it may not be lost: files and /proc tell the next one."""
 
-    def __init__(self, listener: socket.socket, wakeup: int) -> None:
+    def __init__(self, listener: socket.socket, wakeup: int, groups: ControlGroups | None) -> None:
         self._listener = listener
+        self._groups = groups
         self._wakeup = wakeup
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
@@ -155,6 +158,7 @@ class Server:
 
     def _on_end(self, link: Link, message: dict[str, object]) -> None:
         task_id, cause = str(message["task_id"]), str(message["cause"])
+        self._reap()  # what has ended by itself just now is not ended by anybody
         if task := self._tasks.get(task_id):
             task.ask_to_end(time.monotonic(), cause, float(str(message["grace"])))
         for item in [item for item in self._queue if item[0].task_id == task_id]:
@@ -184,7 +188,7 @@ class Server:
         while self._queue and len(self._tasks) < self._queue[0][0].limit:
             launch, _ = self._queue.popleft()
             try:
-                task = life.start(launch, time.monotonic())
+                task = life.start(launch, time.monotonic(), self._groups)
             except Exception as error:  # noqa: BLE001  # what is wrong with one command harms no other
                 reason = _explain(error)
                 self._record_exit(launch.task_id, launch.directory, life.unseen_exit(error=reason))
@@ -235,6 +239,7 @@ class Server:
         orphans = [pid for pid in children(os.getpid()) if pid not in self._leaders] if due else []
         only_gone = not orphans and all(task.is_child and task.left_at for task in due)
         table = {} if only_gone else snapshot()
+        self._end_ownerless(table, orphans)
         for task in due:
             family = {} if only_gone else self._family(task, table, orphans)
             if task.next_step(now, family):
@@ -257,6 +262,8 @@ class Server:
         roots += [pid for pid in orphans if pid in table and self._belongs(table[pid], task)]
         if not task.is_child:
             roots += marked(table, task.task_id)
+        if task.group:
+            roots += members(task.group)
         return descendants(table, roots)
 
     def _belongs(self, orphan: Process, task: Kept) -> bool:
@@ -266,12 +273,26 @@ class Server:
         owner = task_of(orphan.pid)
         if owner is not None and owner in self._tasks:
             return owner == task.task_id
-        suspects = [other for other in self._tasks.values() if other.process.start <= orphan.start]
-        return suspects == [task]
+        return self._suspects(orphan) == [task]
+
+    def _suspects(self, orphan: Process) -> list[Kept]:
+        """The tasks that an orphan may come from: not those whose control group would show it."""
+        return [
+            task for task in self._tasks.values() if not task.group and task.process.start <= orphan.start
+        ]
+
+    def _end_ownerless(self, table: dict[int, Process], orphans: list[int]) -> None:
+        """Kill orphans that no task can own any more: their own ended while others were suspected."""
+        grouped = {pid for task in self._tasks.values() if task.group for pid in members(task.group)}
+        for orphan in (table[pid] for pid in orphans if pid in table and pid not in grouped):
+            if task_of(orphan.pid) not in self._tasks and not self._suspects(orphan):
+                life.send(signal.SIGKILL, [orphan.pid])
 
     def _finish(self, task: Kept, now: float, family: dict[int, Process]) -> None:
         del self._tasks[task.task_id]
         self._leaders.pop(task.process.pid, None)
+        if task.group:
+            remove(task.group)
         self._record_exit(task.task_id, task.directory, task.exit_record(now, family.values()))
 
     def _record_exit(self, task_id: str, directory: str, record: dict[str, object]) -> None:

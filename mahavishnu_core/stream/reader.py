@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class StreamReader:
-    """Reads the output of one task with the parser of its agent. ``max_line`` is in bytes."""
+    """Reads the output of one task with the parser of its agent. ``max_line`` is in bytes.
+
+    A line that the parser raises on becomes a notice, ``malformed``, and the rest is read.
+    """
 
     def __init__(self, parser: Parser, tracking: Tracking, max_line: int = MAX_LINE) -> None:
         self.truncated = False
@@ -72,8 +75,9 @@ class StreamReader:
         if not items:
             return []
         try:
-            return writable(list(self._parser.feed(items)))
+            events = list(self._parser.feed(items))
         except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
-            if len(items) == 1:
-                return malformed(error, items[0])
-        return [event for item in items for event in self._ask([item])]
+            if len(items) > 1:
+                return [event for item in items for event in self._ask([item])]
+            events = malformed(error, items[0])
+        return writable(events)

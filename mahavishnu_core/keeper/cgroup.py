@@ -1,0 +1,126 @@
+"""Control groups: where the kernel lets us, each command gets one of its own, which descendants inherit.
+
+A process can clear its environment, begin a session and lose its parent: it stays in its control group.
+This needs a cgroup2 hierarchy that we may write, as systemd gives to users and root has, with
+``cgroup.kill`` (Linux 5.14).
+"""
+
+from __future__ import annotations
+
+import os
+
+
+class ControlGroups:
+    """The groups under one that this keeper has made: ``keeper`` for itself, one for each command."""
+
+    def __init__(self, parent: str, base: str) -> None:
+        self._parent = parent
+        self._base = base
+
+    def enter(self, task_id: str) -> str | None:
+        """Go into a new group for a task, so that what is started now is born in it; its path."""
+        group = f"{self._base}/{task_id}"
+        try:
+            os.mkdir(group)
+            _write(f"{group}/cgroup.procs", "0")
+        except OSError:  # too many groups, say: the process table will have to do
+            return None
+        return group
+
+    def leave(self) -> None:
+        """Go back into the keeper's own group."""
+        _write(f"{self._base}/keeper/cgroup.procs", "0")
+
+    def close(self) -> None:
+        """Give everything back. A group with a survivor in it stays, for a later keeper to sweep."""
+        _write(f"{self._parent}/cgroup.procs", "0")
+        remove(self._base)
+
+
+def open_groups() -> ControlGroups | None:
+    """Control groups for the commands of this process; None where there are none to be had."""
+    try:
+        parent = _own_group()
+        if parent is None:
+            return None
+        _sweep(parent)
+        base = f"{parent}/mahavishnu-{os.getpid()}"
+        os.mkdir(base)
+        if not os.path.exists(f"{base}/cgroup.kill"):
+            os.rmdir(base)
+            return None
+        os.mkdir(f"{base}/keeper")
+        _write(f"{base}/keeper/cgroup.procs", "0")
+    except OSError:
+        return None
+    return ControlGroups(parent, base)
+
+
+def is_available() -> bool:
+    """Whether this process could have control groups; tried out, and given back."""
+    try:
+        parent = _own_group()
+        if parent is None:
+            return False
+        probe = f"{parent}/mahavishnu-{os.getpid()}"
+        os.mkdir(probe)
+        found = os.path.exists(f"{probe}/cgroup.kill")
+        os.rmdir(probe)
+    except OSError:
+        return False
+    return found
+
+
+def members(group: str) -> list[int]:
+    """The processes in a group and in those that they have made below it; none once it is gone."""
+    found: list[int] = []
+    for directory, _, _ in os.walk(group):
+        try:
+            with open(f"{directory}/cgroup.procs", "rb") as file:
+                found += map(int, file.read().split())
+        except OSError:
+            continue
+    return found
+
+
+def kill(group: str) -> None:
+    """KILL to all members at once, also to those that are being forked."""
+    try:
+        _write(f"{group}/cgroup.kill", "1")
+    except FileNotFoundError:
+        return
+
+
+def remove(group: str) -> None:
+    """Remove a group and all below it, but for those that still have members."""
+    for directory, _, _ in os.walk(group, topdown=False):
+        try:
+            os.rmdir(directory)
+        except OSError:
+            continue
+
+
+def _own_group() -> str | None:
+    """The directory of the cgroup2 group that this process is in."""
+    with open("/proc/self/cgroup") as file:
+        paths = [line.rstrip("\n")[3:] for line in file if line.startswith("0::")]
+    with open("/proc/self/mountinfo") as file:
+        mounts = [line.split(" - ") for line in file]
+    roots = [head.split()[4] for head, tail in mounts if tail.split()[0] == "cgroup2"]
+    return f"{roots[0]}{paths[0]}".rstrip("/") if paths and roots else None
+
+
+def _sweep(parent: str) -> None:
+    """Remove the empty groups that killed keepers have left."""
+    for entry in os.listdir(parent):
+        pid = entry.removeprefix("mahavishnu-")
+        if pid != entry and not os.path.exists(f"/proc/{pid}"):
+            remove(f"{parent}/{entry}")
+
+
+def _write(path: str, text: str) -> None:
+    file = os.open(path, os.O_WRONLY)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)
