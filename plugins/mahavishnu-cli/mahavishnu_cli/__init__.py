@@ -1,0 +1,3 @@
+"""The mahavishnu command."""
+
+from __future__ import annotations

@@ -1,0 +1,177 @@
+"""What ``doctor`` looks at: one function a subject, each saying how things are and what to do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import attrs
+
+from mahavishnu_core.errors import MahavishnuError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from mahavishnu_core.catalog import Entry
+    from mahavishnu_core.host import Host
+    from mahavishnu_core.models import WorkerType
+    from mahavishnu_core.state import StateDir
+
+Grade: TypeAlias = Literal["ok", "warning", "problem"]
+
+_MIB = 1024 * 1024
+_OWN = ("shell", "generic")
+"""Agents whose programs are anybody's: what those do with ``--version`` nobody knows."""
+
+
+@attrs.frozen
+class Check:
+    """How one thing is. A problem keeps something from working that is needed; a warning does not."""
+
+    subject: str
+    grade: Grade
+    detail: str
+    advice: str = ""
+
+
+def check_python() -> Check:
+    return Check("python", "ok", f"{platform.python_version()} at {sys.executable}")
+
+
+def check_system() -> Check:
+    """Whether whole families of processes can be ended and watched here."""
+    lacking = [
+        name
+        for name, is_there in {
+            "Linux": sys.platform == "linux",
+            "/proc": Path("/proc/self/stat").exists(),
+            "pidfd_open (Linux 5.3)": hasattr(os, "pidfd_open"),
+        }.items()
+        if not is_there
+    ]
+    if lacking:
+        advice = "run it on Linux with /proc, or in a container or virtual machine that has both"
+        return Check("containment", "problem", f"missing: {', '.join(lacking)}", advice)
+    return Check("containment", "ok", "the keeper adopts and ends all descendants of a command")
+
+
+def check_state(state: StateDir) -> Iterator[Check]:
+    """The state directory, which is made where there is none, and its keeper."""
+    try:
+        state.prepare()
+    except MahavishnuError as error:
+        text, _, advice = str(error).partition(": ")
+        yield Check("state directory", "problem", text, advice)
+        return
+    size = sum(entry.stat().st_size for entry in _files(state.root))
+    free = shutil.disk_usage(state.root).free
+    detail = f"{state.root}: {size / _MIB:.1f} MiB, {free / _MIB:.0f} MiB free on its disk"
+    if free < 100 * _MIB:
+        yield Check("state directory", "warning", detail, "make room: outputs and results are written there")
+    else:
+        yield Check("state directory", "ok", detail)
+    is_up = _keeper_runs(state.root)
+    detail = "running" if is_up else "not running; it starts when there is something to keep"
+    yield Check("keeper", "ok", detail)
+
+
+def _files(root: Path) -> Iterator[os.DirEntry[str]]:
+    waiting = [str(root)]
+    while waiting:
+        try:
+            for entry in os.scandir(waiting.pop()):
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    yield entry
+        except FileNotFoundError:  # another program is at work there
+            continue
+
+
+def _keeper_runs(root: Path) -> bool:
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            # by way of /proc: its own path may be too long for a socket
+            probe.connect(f"/proc/self/fd/{directory}/keeper.sock")
+        except OSError:
+            return False
+        finally:
+            os.close(directory)
+    return True
+
+
+def check_plugins(host: Host) -> Iterator[Check]:
+    yield Check("plugins", "ok", f"loaded: {', '.join(plugin.name for plugin in host.loaded)}")
+    for plugin in host.refused:
+        advice = "'mahavishnu plugins list -v' shows the traceback; upgrade it, or uninstall it"
+        yield Check("plugins", "warning", str(plugin), advice)
+
+
+def check_settings(problems: Iterable[str], warnings: Iterable[str]) -> Iterator[Check]:
+    for problem in problems:
+        yield Check("settings", "problem", problem, "mend the file, then run 'mahavishnu config check'")
+    for warning in warnings:
+        yield Check("settings", "warning", warning)
+
+
+def program_of(kind: WorkerType) -> str | None:
+    """The file of a local type's program, None where it is not installed."""
+    found = shlex.split(kind.command_template)
+    return shutil.which(found[0]) if found else None
+
+
+def check_type(entry: Entry, program: str | None, version: str | None, *, is_default: bool) -> Check:
+    """Whether workers of a type can be spawned; ``program`` is the file of a local one, if it was found."""
+    kind = entry.type
+    subject = f"type {kind.name}" + (" (default)" if is_default else "")
+    grade: Grade = "problem" if is_default else "warning"
+    other = "choose another with 'mahavishnu config set worker_default_type NAME'" if is_default else ""
+    if entry.unavailable:
+        return Check(subject, grade, f"not available: {entry.unavailable}", other)
+    if kind.place != "local":
+        return Check(subject, "ok", f"agent {kind.agent} in {kind.place}")
+    if program is None:
+        install = f"install it: {kind.install}" if kind.install else "install it, or add it to PATH"
+        advice = "; or ".join(filter(None, (install, other)))
+        return Check(subject, grade, f"its program is not in PATH: {kind.command_template}", advice)
+    return Check(subject, "ok", f"{program}" + (f", {version}" if version else ""))
+
+
+def probes_version(kind: WorkerType) -> bool:
+    """Whether the program of a type is known to say its version when it is asked."""
+    return kind.agent not in _OWN
+
+
+def check_storages(entries: Iterable[Entry], storages: Collection[str]) -> Iterator[Check]:
+    """Which storages there are, and which ones types name that are not."""
+    if storages:
+        yield Check("storages", "ok", ", ".join(storages))
+    else:
+        detail = "none: results lie in the state directory only, and cannot be searched"
+        yield Check("storages", "warning", detail, "pip install mahavishnu-sqlite")
+    named: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.type.result_storage and entry.type.result_storage not in storages:
+            named.setdefault(entry.type.result_storage, []).append(entry.type.name)
+    for storage, types in named.items():
+        detail = f"{storage!r}, which worker types name ({', '.join(types)}), is not installed"
+        advice = f"pip install mahavishnu-{storage}, if you want results there too"
+        yield Check("storages", "warning", detail, advice)
+
+
+def check_searching(failures: Mapping[str, str]) -> Iterator[Check]:
+    for storage, error in failures.items():
+        advice = "mend it, then run 'mahavishnu results sync'"
+        yield Check("storages", "problem", f"{storage} does not work: {error}", advice)
+
+
+def check_any_type(entries: Collection[Check]) -> Iterator[Check]:
+    if not any(check.grade == "ok" for check in entries):
+        yield Check("worker types", "problem", "none can be used", "install the program of one of them")

@@ -1,0 +1,95 @@
+"""``doctor``: what is usable here, and what to do where something is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+import trio
+
+from mahavishnu_cli import checks, probe
+from mahavishnu_cli.commands.stored import search_storages
+from mahavishnu_cli.options import example, json_option
+from mahavishnu_cli.streams import emit, emit_json
+from mahavishnu_core import WorkerManager
+from mahavishnu_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mahavishnu_cli.checks import Check
+    from mahavishnu_cli.start import Start
+    from mahavishnu_core.app import App
+    from mahavishnu_core.models import JSON
+
+_EXIT_MISSING = 3
+_MARKS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL"}
+
+
+@click.command(
+    "doctor",
+    epilog=example(
+        "mahavishnu doctor", "mahavishnu doctor --json | jq '.checks[] | select(.grade != \"ok\")'"
+    ),
+)
+@json_option("the checks")
+@click.pass_obj
+def doctor(start: Start, as_json: bool) -> int:
+    """Check what is usable here, and what to do where something is not.
+
+    Looks at Python, the state directory, plugins, settings, worker types with their programs and storages.
+    Exit status 0 if everything that is needed is usable, else 3.
+    """
+    found = [checks.check_python(), checks.check_system(), *checks.check_state(start.state)]
+    found += [*checks.check_plugins(start.host), *_check_settings(start, found)]
+    usable = all(check.grade != "problem" for check in found)
+    if as_json:
+        emit_json({"usable": usable, "checks": [_to_dict(check) for check in found]})
+    else:
+        for check in found:
+            emit(f"{_MARKS[check.grade]}  {check.subject}: {check.detail}")
+            if check.advice:
+                emit(f"      -> {check.advice}")
+    return 0 if usable else _EXIT_MISSING
+
+
+def _check_settings(start: Start, before: list[Check]) -> Iterator[Check]:
+    """The settings, and what depends on them."""
+    try:
+        loaded, catalog = start.app.loaded, start.app.catalog
+    except SettingsError as error:
+        yield from checks.check_settings(error.problems, ())
+        return
+    yield from checks.check_settings((), (*loaded.warnings, *catalog.problems))
+    programs = {entry.type.name: checks.program_of(entry.type) for entry in catalog.entries}
+    to_ask = {
+        path
+        for entry in catalog.entries
+        if (path := programs[entry.type.name]) and not entry.unavailable and checks.probes_version(entry.type)
+    }
+    versions = trio.run(probe.versions, to_ask)
+    types = [
+        checks.check_type(
+            entry,
+            program := programs[entry.type.name],
+            versions.get(program or ""),
+            is_default=entry.type.name == loaded.settings.worker_default_type,
+        )
+        for entry in catalog.entries
+    ]
+    yield from types
+    yield from checks.check_any_type(types)
+    yield from checks.check_storages(catalog.entries, start.host.implementers("store_result"))
+    if all(check.grade != "problem" for check in before):
+        yield from checks.check_searching(trio.run(_failing_storages, start.app))
+
+
+async def _failing_storages(app: App) -> dict[str, str]:
+    """Storages that can be searched and do not answer, each with its reason."""
+    async with WorkerManager(app) as manager:
+        _, failures = await search_storages(manager, "", 1)
+    return failures
+
+
+def _to_dict(check: Check) -> dict[str, JSON]:
+    return {"subject": check.subject, "grade": check.grade, "detail": check.detail, "advice": check.advice}

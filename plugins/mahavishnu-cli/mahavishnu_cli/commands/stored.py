@@ -1,0 +1,206 @@
+"""``results``: search, show, sync."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, cast
+
+import click
+import trio
+
+from mahavishnu_cli.commands.logs import find_task
+from mahavishnu_cli.completing import task_ids
+from mahavishnu_cli.options import example, json_option
+from mahavishnu_cli.show import outcome, print_results, style_of
+from mahavishnu_cli.streams import complain, emit, emit_json, say
+from mahavishnu_cli.words import cost, counted, tokens
+from mahavishnu_core.errors import MissingError
+from mahavishnu_core.text import redact, secrets_in
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable, Sequence
+
+    from mahavishnu_cli.signals import Interrupts
+    from mahavishnu_cli.start import Start
+    from mahavishnu_core import Task, Worker, WorkerManager, WorkerResult
+    from mahavishnu_core.models import JSON
+
+_AT_ONCE = 20
+_EXIT_NOT_KEPT = 4
+
+
+@click.command(
+    "search",
+    epilog=example(
+        "mahavishnu results search 'REST API'",
+        "mahavishnu results search timeout --limit 5 --json | jq '.[].metadata.task_id'",
+    ),
+)
+@click.argument("text")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=20, metavar="N", help="At most so many. Default: 20."
+)
+@json_option("an array of results")
+@click.pass_obj
+def search(start: Start, text: str, limit: int, as_json: bool) -> int:
+    """Search the stored results for words, in prompts and outputs."""
+    if not start.app.host.implementers("search_results"):
+        raise MissingError("no storage that can search is installed: 'pip install mahavishnu-sqlite'")
+
+    async def body(manager: WorkerManager, _: Interrupts) -> int:
+        await manager.recover()
+        found, failures = await search_storages(manager, text, limit)
+        print_results(found, style_of(as_json=as_json))
+        for storage, reason in failures.items():
+            complain(f"storage {storage!r} could not be searched: {reason}")
+        if not found and not failures:
+            say("nothing found")
+        return _EXIT_NOT_KEPT if failures else 0
+
+    return start.manage(body)
+
+
+async def search_storages(
+    manager: WorkerManager, text: str, limit: int
+) -> tuple[list[WorkerResult], dict[str, str]]:
+    """What all storages find, best first, each task once; and by name the storages that fail, and why."""
+    engine = manager.engine
+    answers = engine.app.host.all("search_results", engine=engine, text=text, limit=limit)
+    found: dict[str, list[WorkerResult]] = {}
+    failures: dict[str, str] = {}
+
+    async def ask(storage: str, answer: Awaitable[Sequence[WorkerResult]]) -> None:
+        try:
+            found[storage] = list(await answer)
+        except Exception as error:  # noqa: BLE001  # foreign code; the other storages still answer
+            failures[storage] = str(error)
+
+    async with trio.open_nursery() as nursery:
+        for storage, answer in answers:
+            nursery.start_soon(ask, storage, cast("Awaitable[Sequence[WorkerResult]]", answer))
+    in_order = [result for storage, _ in answers for result in found.get(storage, ())]
+    once = {result.metadata.get("task_id"): result for result in reversed(in_order)}
+    return list(reversed(once.values()))[:limit], failures
+
+
+@click.command(
+    "show", epilog=example("mahavishnu results show k3f9a2b1.1", "mahavishnu results show k3f9a2b1 --json")
+)
+@click.argument("name", shell_complete=task_ids, metavar="TASK")
+@json_option("it")
+@click.pass_obj
+def show(start: Start, name: str, as_json: bool) -> int:
+    """Show one result whole, with the evidence for it.
+
+    TASK is the id of a task, or of a worker for its latest. Exit status 1 if the task did not complete.
+    """
+    state, secrets = start.state, secrets_in(os.environ)
+    task = find_task(state, name)
+    result = state.result(task)
+    prompt = redact(task.prompt, secrets)
+    if as_json:
+        emit_json(_to_dict(task, prompt, state.status(task).value, result))
+    elif result is None:
+        hint = f"see 'mahavishnu workers logs -f {task.task_id}'"
+        say(f"task {task.task_id} is {state.status(task).value}: {hint}")
+    else:
+        emit("\n".join(_lines(task, prompt, result)))
+    return 0 if result is not None and result.is_success() else 1
+
+
+def _to_dict(task: Task, prompt: str, status: str, result: WorkerResult | None) -> dict[str, JSON]:
+    return {
+        "task_id": task.task_id,
+        "worker_id": task.worker_id,
+        "status": status,
+        "prompt": prompt,
+        "timeout_seconds": task.timeout_seconds,
+        "created": task.created,
+        "directory": str(task.directory),
+        "result": None if result is None else result.to_dict(),
+    }
+
+
+def _lines(task: Task, prompt: str, result: WorkerResult) -> Iterable[str]:
+    told = result.metadata
+    usage = cast("dict[str, int] | None", told.get("usage"))
+    facts = {
+        "task": f"{task.task_id} ({told.get('worker_type')})",
+        "status": outcome(result),
+        "given": f"{task.created}, {task.timeout_seconds:g} s at most",
+        "ended": result.timestamp,
+        "session": told.get("session_id"),
+        "model": told.get("model"),
+        "tokens": f"{tokens(sum(usage.values()))} {_pairs(usage)}" if usage else None,
+        "cost": f"{cost(cast('float | None', told.get('cost_usd')))} ({told.get('cost_origin')})",
+        "turns": told.get("turns"),
+        "tool calls": told.get("tool_calls"),
+        "warnings": ", ".join(map(str, cast("list[str]", told.get("warnings") or []))),
+        "directory": task.directory,
+    }
+    yield from (f"{name + ':':12}{value}" for name, value in facts.items() if value not in (None, ""))
+    evidence = cast("dict[str, JSON]", told.get("evidence") or {})
+    yield from (
+        f"  evidence: {name} = {value}" for name, value in evidence.items() if value not in (None, "", [])
+    )
+    yield f"\n--- prompt\n{prompt.rstrip()}"
+    if result.error:
+        yield f"\n--- error\n{result.error.rstrip()}"
+    yield f"\n--- output\n{(result.output or '').rstrip()}"
+
+
+def _pairs(usage: dict[str, int]) -> str:
+    return "(" + ", ".join(f"{name.removesuffix('_tokens')} {count}" for name, count in usage.items()) + ")"
+
+
+@click.command("sync", epilog=example("mahavishnu results sync"))
+@json_option("what was stored, and what could not be,")
+@click.pass_obj
+def sync(start: Start, as_json: bool) -> int:
+    """Store what some storage does not have yet: it was down, or was installed later.
+
+    Exit status 4 if something could not be kept; it lies safe in the state directory and can be tried again.
+    """
+
+    async def body(manager: WorkerManager, _: Interrupts) -> int:
+        stored = await _sync(manager)
+        missing = {failure.task_id for failure in manager.storage_failures}
+        if as_json:
+            emit_json({"stored": [*stored], "not_stored": [*sorted(missing)]})
+            return 0
+        emit(f"stored {counted(len(stored), 'result')}, {len(missing)} could not be kept")
+        return 0
+
+    return start.manage(body)
+
+
+async def _sync(manager: WorkerManager) -> list[str]:
+    """Have everything stored everywhere; the tasks that some storage has now and had not before."""
+    state, slots = manager.app.state, trio.CapacityLimiter(_AT_ONCE)
+    before = _marks(manager)
+    under_way = {task.task_id for task in state.open_tasks()}
+
+    async def store(worker: Worker, task: Task, result: WorkerResult) -> None:
+        async with slots:
+            await manager.engine.store(worker, task, result)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(manager.recover)
+        for worker in state.workers(with_closed=True):
+            for task in state.tasks(worker.worker_id):
+                result = state.result(task)
+                if result is not None and task.task_id not in under_way:
+                    nursery.start_soon(store, worker, task, result)
+    return sorted({task_id for task_id, _ in _marks(manager) - before})
+
+
+def _marks(manager: WorkerManager) -> set[tuple[str, str]]:
+    """Which task is in which storage."""
+    state, storages = manager.app.state, manager.app.host.implementers("store_result")
+    return {
+        (task.task_id, storage)
+        for worker in state.workers(with_closed=True)
+        for task in state.tasks(worker.worker_id)
+        for storage in storages
+        if state.is_stored(task, storage)
+    }

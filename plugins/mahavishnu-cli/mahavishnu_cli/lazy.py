@@ -1,0 +1,34 @@
+"""Commands that are imported when they are run, and not to be listed in a help text."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+
+class LazyCommand(click.Command):
+    """Stands for a command in a list: its name and summary, and ``module:attribute`` where it lies."""
+
+    def __init__(self, name: str, target: str, summary: str) -> None:
+        super().__init__(name, short_help=summary)
+        self._target = target
+
+    def load(self) -> click.Command:
+        module, _, attribute = self._target.partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+class LazyGroup(click.Group):
+    """A group whose commands may be lazy."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command.load() if isinstance(command, LazyCommand) else command, rest
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they were added, which is that of use."""
+        return list(self.commands)

@@ -1,0 +1,91 @@
+"""What is said about tasks while they run: plain lines, or on a terminal a live view."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+import trio
+
+from mahavishnu_cli.show import Style, event_printer, outcome
+from mahavishnu_cli.streams import say
+from mahavishnu_cli.transcript import main_argument
+from mahavishnu_core.events import Notice, TaskEvent, ToolCall
+from mahavishnu_core.text import one_line, redact, secrets_in
+
+if TYPE_CHECKING:
+    from mahavishnu_core import WorkerManager, WorkerResult
+
+_LOOK_EVERY = 0.25
+_WIDTH = 80
+_TELLING = {"retry", "rate_limit", "permission_denied", "permission_request"}
+
+
+class Progress(Protocol):
+    """Told what happens; ``run`` shows it until it is cancelled."""
+
+    def begin(self, worker_id: str) -> None:
+        """A worker has been given a task."""
+        ...
+
+    def end(self, result: WorkerResult) -> None:
+        """A task has ended."""
+        ...
+
+    async def run(self) -> None: ...
+
+
+def open_progress(manager: WorkerManager, total: int, style: Style) -> Progress:
+    """The live view where there is a terminal to show it on, else lines. ``total`` is how many tasks come."""
+    if style == "jsonl":
+        manager.observe(event_printer())
+    if on_terminal() and not (style == "jsonl" and sys.stdout.isatty()):
+        from mahavishnu_cli.view import LiveView
+
+        return LiveView(manager, total)
+    lines = Lines(manager)
+    manager.observe(lines.observe)
+    return lines
+
+
+def on_terminal() -> bool:
+    """Whether standard error is a terminal on which the cursor can be moved."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+@attrs.define(eq=False)
+class Lines:
+    """One line on standard error for each thing that happens."""
+
+    _manager: WorkerManager
+    _waiting: set[str] = attrs.field(factory=set)
+    """Workers whose command was not seen running yet."""
+    _secrets: tuple[str, ...] = attrs.field(factory=lambda: secrets_in(os.environ))
+
+    def begin(self, worker_id: str) -> None:
+        self._waiting.add(worker_id)
+
+    def observe(self, item: TaskEvent) -> None:
+        match item.event:
+            case ToolCall(name=name, input=data):
+                self._say(item.worker_id, f"tool {name} {main_argument(data)}")
+            case Notice(kind=kind, text=text) if kind in _TELLING:
+                self._say(item.worker_id, f"{kind}: {text}")
+
+    def end(self, result: WorkerResult) -> None:
+        self._waiting.discard(result.worker_id)
+        error = "" if result.is_success() or not result.error else f": {result.error}"
+        self._say(result.worker_id, outcome(result) + error)
+
+    async def run(self) -> None:
+        while True:
+            await trio.sleep(_LOOK_EVERY)
+            for report in self._manager.monitor_workers(self._waiting):
+                if report.elapsed_seconds is not None:
+                    self._waiting.discard(report.worker_id)
+                    self._say(report.worker_id, "running")
+
+    def _say(self, worker_id: str, text: str) -> None:
+        say(f"{worker_id} {one_line(redact(text, self._secrets), _WIDTH)}")

@@ -1,0 +1,90 @@
+"""Results and events in the form that was asked for: for people, as one JSON document, or as JSON lines."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from mahavishnu_cli.streams import emit, emit_json, emit_json_line
+from mahavishnu_cli.words import duration
+from mahavishnu_core.errors import UsageError
+from mahavishnu_core.text import redact, secrets_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mahavishnu_core import WorkerResult
+    from mahavishnu_core.events import TaskEvent
+    from mahavishnu_core.models import JSON
+
+Style: TypeAlias = Literal["text", "json", "jsonl"]
+
+
+def style_of(*, as_json: bool, as_jsonl: bool = False) -> Style:
+    """Raises UsageError for both at once."""
+    if as_json and as_jsonl:
+        raise UsageError("--json and --jsonl exclude each other")
+    return "json" if as_json else "jsonl" if as_jsonl else "text"
+
+
+def print_results(results: Sequence[WorkerResult], style: Style) -> None:
+    match style:
+        case "json":
+            emit_json([result.to_dict() for result in results])
+        case "jsonl":
+            for result in results:
+                emit_json_line({"type": "result", **result.to_dict()})
+        case "text":
+            for result in results:
+                emit(_as_text(result))
+
+
+def finish(results: Sequence[WorkerResult], style: Style) -> None:
+    """Print the results of tasks that were carried out here, and what they come to."""
+    from mahavishnu_cli.progress import on_terminal
+
+    print_results(results, style)
+    if on_terminal() and style != "jsonl":
+        from mahavishnu_cli.view import print_summary
+
+        print_summary(results)
+    if style == "text":
+        successful = sum(result.is_success() for result in results)
+        emit(f"{successful} successful, {len(results) - successful} failed")
+
+
+def event_printer() -> Callable[[TaskEvent], None]:
+    """An observer that prints every event as one line of JSON, secrets taken out."""
+    from mahavishnu_core.events import to_dict
+
+    secrets = secrets_in(os.environ)
+    return lambda item: emit_json_line(_redacted(to_dict(item), secrets))
+
+
+def outcome(result: WorkerResult) -> str:
+    """``completed in 12.3 s``, ``failed (exit_status) in 0.1 s``."""
+    reason = result.metadata.get("reason")
+    why = f" ({reason})" if reason and reason != result.status.value else ""
+    return f"{result.status.value}{why} in {duration(result.duration_seconds)}"
+
+
+def _as_text(result: WorkerResult) -> str:
+    kind = result.metadata.get("worker_type") or ""
+    item = f"item {result.metadata['item']}  " if "item" in result.metadata else ""  # of a batch
+    parts = [f"=== {item}{result.worker_id}  {kind}  {outcome(result)} ==="]
+    if result.output:
+        parts.append(result.output.rstrip("\n"))
+    if result.error:
+        parts.append(f"error: {result.error.rstrip()}")
+    return "\n".join(parts) + "\n"
+
+
+def _redacted(value: JSON, secrets: tuple[str, ...]) -> JSON:
+    match value:
+        case str():
+            return redact(value, secrets)
+        case list():
+            return [_redacted(item, secrets) for item in value]
+        case dict():
+            return {key: _redacted(item, secrets) for key, item in value.items()}
+    return value

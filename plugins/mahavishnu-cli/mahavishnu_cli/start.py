@@ -1,0 +1,130 @@
+"""What every command starts from: the global options, and the app, made when it is first asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import attrs
+
+from mahavishnu_cli.border import worst
+from mahavishnu_cli.streams import complain
+from mahavishnu_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from pathlib import Path
+
+    from mahavishnu_cli.signals import Interrupts
+    from mahavishnu_core import WorkerManager
+    from mahavishnu_core.app import App
+    from mahavishnu_core.catalog import Catalog
+    from mahavishnu_core.host import Host
+    from mahavishnu_core.settings import Settings
+    from mahavishnu_core.state import StateDir
+
+
+@attrs.define
+class Start:
+    """One run of the command line. Its warnings are said once, as soon as they are known."""
+
+    debug: bool = False
+    config_dir: str | None = None
+    with_plugins: bool = True
+    _host: Host | None = None
+    _app: App | None = None
+    _told: set[str] = attrs.field(factory=set)
+
+    @property
+    def config_path(self) -> Path | None:
+        from pathlib import Path
+
+        return None if self.config_dir is None else Path(self.config_dir)
+
+    @property
+    def host(self) -> Host:
+        """The plugins, loaded. Whoever asks for them tells of the refused ones."""
+        if self._host is None:
+            from mahavishnu_core.host import load_plugins
+
+            self._host = load_plugins(os.environ, third_party=self.with_plugins)
+        return self._host
+
+    @property
+    def app(self) -> App:
+        """The app with its plugins, those that were refused told; its settings are not read yet."""
+        if self._app is None:
+            from mahavishnu_core.app import load_app
+
+            self._app = load_app(config_dir=self.config_path, host=self.host)
+            self.tell_refused()
+        return self._app
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, with their warnings told. Raises SettingsError."""
+        loaded = self.app.loaded
+        self._tell(loaded.warnings)
+        return loaded.settings
+
+    @property
+    def state(self) -> StateDir:
+        """The state directory, without plugins or settings."""
+        if self._app is not None:
+            return self._app.state
+        from mahavishnu_core.state import StateDir, state_dir_path
+
+        return StateDir(state_dir_path(os.environ))
+
+    @property
+    def catalog(self) -> Catalog:
+        """The worker types, with what is wrong with them told. Raises SettingsError."""
+        self._tell(self.app.loaded.warnings)
+        self._tell(self.app.catalog.problems)
+        return self.app.catalog
+
+    def require_workers(self) -> None:
+        """Raises UsageError where workers are switched off."""
+        if not self.settings.workers_enabled:
+            where = self.app.loaded.origins.get("workers_enabled", "the settings")
+            raise UsageError(
+                f"workers are switched off by 'workers_enabled' in {where}: "
+                "switch them on with 'mahavishnu config set workers_enabled true'"
+            )
+
+    def worker_type(self, name: str | None) -> str:
+        """The name of a type that can be used; the default one for None. Raises as ``Catalog.get``."""
+        return self.catalog.get(name or self.settings.worker_default_type).name
+
+    def tell_refused(self) -> None:
+        """Name the plugins that were not loaded, or were cut off since."""
+        if self._host is not None:
+            self._tell(map(str, self._host.refused))
+
+    def _tell(self, warnings: Iterable[str]) -> None:
+        for warning in warnings:
+            if warning not in self._told:
+                self._told.add(warning)
+                complain(f"warning: {warning}")
+
+    def manage(self, body: Callable[[WorkerManager, Interrupts], Awaitable[int]]) -> int:
+        """Run ``body`` with an open manager; the worst exit status of it, of signals and of the storages."""
+        import trio
+
+        self._tell(self.app.loaded.warnings)
+        return trio.run(_manage, self.app, body, restrict_keyboard_interrupt_to_checkpoints=True)
+
+
+async def _manage(app: App, body: Callable[[WorkerManager, Interrupts], Awaitable[int]]) -> int:
+    from mahavishnu_cli.signals import heeding
+    from mahavishnu_core import WorkerManager
+
+    status, failures = 0, {}
+    async with heeding() as interrupts, WorkerManager(app) as manager:
+        try:
+            status = await body(manager, interrupts)
+        finally:
+            failures = {(each.storage, each.task_id): each.error for each in manager.storage_failures}
+    for (storage, task_id), error in failures.items():
+        complain(f"storage {storage!r} could not keep the result of task {task_id!r}: {error}")
+    return worst([status, interrupts.exit_status, 4 if failures else 0])

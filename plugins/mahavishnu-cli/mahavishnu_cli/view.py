@@ -1,0 +1,170 @@
+"""The live view: a table on the terminal with a line for each worker, and the table that sums up at the end.
+
+rich is imported when there is something to show: it takes longer to load than all the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import trio
+
+from mahavishnu_cli import words
+from mahavishnu_cli.streams import give_up
+from mahavishnu_core import WorkerStatus
+from mahavishnu_core.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+    from rich.text import Text
+
+    from mahavishnu_core import WorkerManager, WorkerResult
+    from mahavishnu_core.report import WorkerReport
+
+_EVERY = 1 / 8
+_SHARE = 4
+"""A picture that took t seconds to make is followed by a pause of at least 4 t."""
+_STYLES = {
+    WorkerStatus.COMPLETED: "green",
+    WorkerStatus.FAILED: "red",
+    WorkerStatus.TIMEOUT: "red",
+    WorkerStatus.CANCELLED: "yellow",
+    WorkerStatus.RUNNING: "cyan",
+}
+_PREVIEW = 200
+_FRAME = 4
+"""Lines that are no workers: header, caption, and room for the prompt."""
+_MOST_ENDED = 200
+
+
+@attrs.define(eq=False)
+class LiveView:
+    """Shows the workers under way, and the last that ended, as far as the terminal is high."""
+
+    _manager: WorkerManager
+    _total: int
+    _running: dict[str, None] = attrs.field(factory=dict)
+    """Workers under way, in order."""
+    _ended: deque[WorkerReport] = attrs.field(factory=lambda: deque(maxlen=_MOST_ENDED))
+    _successful: int = 0
+    _failed: int = 0
+
+    def begin(self, worker_id: str) -> None:
+        self._running[worker_id] = None
+
+    def end(self, result: WorkerResult) -> None:
+        self._running.pop(result.worker_id, None)
+        self._ended.extend(self._manager.monitor_workers([result.worker_id]))
+        self._successful += result.is_success()
+        self._failed += not result.is_success()
+
+    async def run(self) -> None:
+        from rich.live import Live
+
+        try:
+            with Live(console=_console(), auto_refresh=False, transient=True) as live:
+                await self._refresh(live)
+        except OSError as error:  # the terminal was closed; tasks go on
+            give_up(sys.stderr, error)
+
+    async def _refresh(self, live: Live) -> None:
+        while True:
+            began = trio.current_time()
+            live.update(self._picture(live.console), refresh=True)
+            await trio.sleep(max(_EVERY, _SHARE * (trio.current_time() - began)))
+
+    def _picture(self, console: Console) -> Table:
+        room = max(console.height - _FRAME, 1)
+        reports = self._manager.monitor_workers(list(self._running)[:room])
+        left = room - len(reports)
+        picture = _grid("worker", "type", "state", "time", "activity", "tokens", "cost")
+        for report in (*list(self._ended)[-left:], *reports) if left else reports:
+            picture.add_row(*_row(report))
+        picture.caption = self._caption()
+        picture.caption_justify = "left"
+        return picture
+
+    def _caption(self) -> str:
+        running = len(self._running)
+        waiting = self._total - running - self._successful - self._failed
+        parts = {
+            "waiting": waiting,
+            "under way": running,
+            "successful": self._successful,
+            "failed": self._failed,
+        }
+        return ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+
+
+def print_summary(results: Sequence[WorkerResult]) -> None:
+    """The table that sums up, on standard error."""
+    summary = _grid("worker", "status", "time", "tokens", "cost", "reason", "first line")
+    for result in results:
+        summary.add_row(*_sum(result))
+    try:
+        _console().print(summary)
+    except OSError as error:
+        give_up(sys.stderr, error)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def _grid(*columns: str) -> Table:
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, expand=True, header_style="bold", caption_style="dim")
+    for name in columns:
+        is_long = name in {"activity", "first line"}
+        is_number = name in {"time", "tokens", "cost"}
+        grid.add_column(
+            name,
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=1 if is_long else None,
+            justify="right" if is_number else "left",
+        )
+    return grid
+
+
+def _row(report: WorkerReport) -> tuple[Text, ...]:
+    return (
+        _text(report.worker_id),
+        _text(report.worker_type),
+        _text(report.status.value, _STYLES.get(report.status, "")),
+        _text(words.duration(report.elapsed_seconds)),
+        _text(one_line(report.activity, _PREVIEW)),
+        _text(words.tokens(report.tokens)),
+        _text("" if report.cost_usd is None else words.cost(report.cost_usd)),
+    )
+
+
+def _sum(result: WorkerResult) -> tuple[Text, ...]:
+    usage = cast("dict[str, int] | None", result.metadata.get("usage"))
+    said = result.output if result.is_success() else result.error
+    return (
+        _text(result.worker_id),
+        _text(result.status.value, _STYLES.get(result.status, "")),
+        _text(words.duration(result.duration_seconds)),
+        _text(words.tokens(sum(usage.values())) if usage else "unknown"),
+        _text(words.cost(cast("float | None", result.metadata.get("cost_usd")))),
+        _text(str(result.metadata.get("reason") or "")),
+        _text(one_line((said or "").strip().partition("\n")[0], _PREVIEW)),
+    )
+
+
+def _text(content: str, style: str = "") -> Text:
+    """Text as it is: nothing in it is markup, whoever wrote it."""
+    from rich.text import Text
+
+    return Text(content, style)

@@ -1,0 +1,39 @@
+"""Figures in words: durations, token counts, costs."""
+
+from __future__ import annotations
+
+_MINUTE, _HOUR = 60, 3600
+
+
+def duration(seconds: float | None) -> str:
+    """``1.2 s``, ``3 min 05 s``, ``2 h 04 min``; nothing where it is not known."""
+    if seconds is None:
+        return ""
+    if round(seconds, 1) < _MINUTE:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE:02} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE:02} min"
+
+
+def tokens(count: int | None) -> str:
+    """``950``, ``12.3k``, ``1.2M``; nothing where the agent has not said."""
+    if count is None:
+        return ""
+    for size, sign in ((1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{sign}"
+    return str(count)
+
+
+def cost(dollars: float | None) -> str:
+    """``$0.0421``; ``unknown`` where nobody has said, which is not the same as nothing."""
+    if dollars is None:
+        return "unknown"
+    return f"${dollars:.4f}" if dollars < 1 else f"${dollars:.2f}"
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 worker``, ``3 workers``."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

@@ -1,0 +1,17 @@
+"""Answers TERM with output, as much as it can."""
+
+from __future__ import annotations
+
+import signal
+
+import speech
+
+
+def flood(*_: object) -> None:
+    for _number in range(2_000):
+        speech.write(b"one more thing: " + b"y" * 4_080 + b"\n")
+
+
+signal.signal(signal.SIGTERM, flood)
+speech.begin()
+speech.live_on()

@@ -1,0 +1,12 @@
+"""Does nothing wrong: echoes its prompt as its result."""
+
+from __future__ import annotations
+
+import sys
+
+import speech
+
+speech.begin()
+prompt = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+speech.text("thinking about it")
+speech.result(prompt)

@@ -1,0 +1,2 @@
+# Says nothing, for ever.
+exec sleep 60

@@ -1,0 +1,56 @@
+"""Fixtures for tests that start processes: a state directory, a bench, FIFOs, and a look at what is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from mahavishnu_core.state import StateDir
+from tests.keeping import Bench, Fifo
+from tests.processes import left_by_test, wait_until_gone
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDir:
+    """A state directory that is ready for use."""
+    state = StateDir(tmp_path / "state")
+    state.prepare()
+    return state
+
+
+@pytest.fixture
+def nothing_left(tmp_path: Path) -> Iterator[None]:
+    """Fail the test when a process of it is still there a while after its end, a keeper among them."""
+    yield
+    left = wait_until_gone(partial(left_by_test, tmp_path), seconds=8)
+    for process in left:
+        os.kill(process.pid, signal.SIGKILL)
+    if left:
+        pytest.fail(f"left running: {', '.join(map(str, left))}")
+
+
+@pytest.fixture
+def bench(state: StateDir, tmp_path: Path, nothing_left: None) -> Bench:
+    """What a test needs to have commands run by a keeper of its own."""
+    return Bench(state, tmp_path)
+
+
+@pytest.fixture
+def bell(tmp_path: Path) -> Iterator[Fifo]:
+    """Where commands tell the test something: ``echo here > bell``."""
+    fifo = Fifo.make(tmp_path / "bell")
+    yield fifo
+    fifo.close()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Fifo]:
+    """Where commands wait for the test: ``read _ < gate``."""
+    fifo = Fifo.make(tmp_path / "gate")
+    yield fifo
+    fifo.close()

@@ -1,0 +1,226 @@
+"""A keeper that is killed: what runs is found by the next one, nothing runs twice, nobody is harmed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from mahavishnu_core.keeper.family import boot_id, read_process
+from tests.keeping import SHELL
+from tests.processes import gone, keepers, lives
+
+if TYPE_CHECKING:
+    from mahavishnu_core.models import Task
+
+
+async def kill_keeper(bench, number=signal.SIGKILL):
+    """End the keeper, and return when it has ended."""
+    pid = bench.keeper()
+    os.kill(pid, number)
+    await gone(pid)
+
+
+async def test_a_command_goes_on_and_is_found_again(bench, gate):
+    async with bench.link() as link:
+        run = bench.sh(link, "read _ < gate; echo the end; exit 3")
+        await run.started()
+        await kill_keeper(bench)
+        async with bench.link() as other:
+            assert await other.watch(run.task).state() == "running"
+        gate.let_in()
+        ended = await run.wait()
+    assert (run.task.directory / "stdout.jsonl").read_bytes() == b"the end\n"
+    assert (ended.exit_code, ended.signal, ended.error, ended.is_known) == (None, None, None, False)
+    assert bench.state.exit(run.task) == ended
+
+
+async def test_the_deadline_is_still_enforced(bench, bell):
+    async with bench.link() as link:
+        run = bench.sh(link, "echo $$ > bell; exec sleep 60", timeout=1)
+        pid = int(await bell.line())
+        await kill_keeper(bench)
+        ended = await run.wait()
+    assert not lives(pid)
+    assert (ended.cause, ended.is_known, ended.survivors) == ("wall", False, ())
+
+
+async def test_a_family_can_still_be_ended_with_all_that_carries_its_mark(bench, bell):
+    script = "trap '' TERM; (setsid sleep 60 & echo $! > bell); echo $$ > bell; while :; do sleep 0.05; done"
+    async with bench.link() as link:
+        run = bench.sh(link, script)
+        pids = [int(line) for line in await bell.lines(2)]
+        await kill_keeper(bench)
+        await run.end("cancelled", 0)
+        ended = await run.wait()
+    assert [lives(pid) for pid in pids] == [False, False]
+    assert (ended.cause, ended.survivors) == ("cancelled", ())
+
+
+async def test_a_command_that_ended_unseen_has_an_unknown_exit(bench, bell, gate):
+    async with bench.link() as link:
+        run = bench.sh(link, "echo $$ > bell; read _ < gate")
+        pid = int(await bell.line())
+        await run.started()
+        os.kill(bench.keeper(), signal.SIGSTOP)  # it sees nothing any more, the engine's end neither
+    await kill_keeper(bench)
+    gate.let_in()
+    await gone(pid)
+    async with bench.link() as link:
+        ended = await link.watch(run.task).wait()
+    assert (ended.exit_code, ended.signal, ended.error, ended.cause) == (None, None, None, None)
+    assert ended.ended
+    assert bench.state.exit(run.task) == ended
+
+
+async def test_what_outlived_a_command_that_ended_unseen_is_ended_and_named(bench, bell):
+    async with bench.link() as link:
+        run = bench.sh(link, "setsid sleep 60 & echo $! > bell; echo $$ > bell; exec sleep 61")
+        stray, pid = [int(line) for line in await bell.lines(2)]
+        await run.started()
+        os.kill(bench.keeper(), signal.SIGSTOP)
+    await kill_keeper(bench)
+    os.kill(pid, signal.SIGKILL)
+    await gone(pid)
+    async with bench.link() as link:
+        ended = await link.watch(run.task).wait()
+    assert not lives(stray)
+    assert (ended.is_known, ended.strays) == (False, (f"{stray} sleep",))
+
+
+async def test_a_command_is_found_by_its_mark_where_the_keeper_died_before_it_wrote_it_down(
+    bench, bell, gate
+):
+    async with bench.link() as link:
+        run = bench.sh(link, "echo $$ > bell; read _ < gate; echo the end")
+        await bell.line()
+        await run.started()
+        os.kill(bench.keeper(), signal.SIGSTOP)
+    await kill_keeper(bench)
+    (run.task.directory / "launch.json").unlink()
+    async with bench.link() as link:
+        found = link.watch(run.task)
+        assert await found.state() == "running"
+        gate.let_in()
+        await found.wait()
+    assert (run.task.directory / "stdout.jsonl").read_bytes() == b"the end\n"
+
+
+async def test_a_command_that_has_written_was_started_though_nothing_else_says_so(bench):
+    task = bench.task()
+    (task.directory / "stdout.jsonl").touch()
+    async with bench.link() as link:
+        ended = await link.watch(task).wait()
+    assert (ended.error, ended.is_known) == (None, False)
+
+
+async def test_a_task_that_was_never_started_is_said_to_be_so_and_not_started(bench):
+    task = bench.task()
+    async with bench.link() as link:
+        ended = await link.watch(task).wait()
+    assert (ended.cause, ended.error) == ("cancelled", "its engine ended before it could be started")
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is none of ours."""
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def claim(task: Task, pid: int, **lies: object) -> None:
+    """Have a task's record say that its command is that process."""
+    process = read_process(pid)
+    record = {"pid": pid, "start_time": process.start, "boot_id": boot_id(), "began": 0, "deadline": 0}
+    (task.directory / "launch.json").write_text(json.dumps(record | lies))
+    (task.directory / "stdout.jsonl").touch()
+
+
+@pytest.mark.parametrize("lie", [{"start_time": 1}, {"boot_id": "another"}], ids=str)
+async def test_a_reused_pid_is_never_mistaken_for_the_command(bench, bystander, lie):
+    task = bench.task()
+    claim(task, bystander.pid, **lie)
+    async with bench.link() as link:
+        run = link.watch(task)
+        await run.end("cancelled", 0)
+        ended = await run.wait()
+    assert bystander.poll() is None
+    assert (ended.is_known, ended.cause, ended.strays, ended.survivors) == (False, None, (), ())
+
+
+async def test_the_same_record_without_a_lie_is_believed(bench, bystander):
+    """So that the test above cannot pass for another reason."""
+    task = bench.task()
+    claim(task, bystander.pid)
+    async with bench.link() as link:
+        ended = await link.watch(task).wait()
+    assert bystander.wait() == -signal.SIGTERM
+    assert (ended.is_known, ended.cause) == (False, "wall")
+
+
+async def test_waiting_commands_of_a_living_engine_are_started_by_the_next_keeper(bench, gate):
+    async with bench.link() as link:
+        first = bench.sh(link, "read _ < gate", limit=1)
+        await first.started()
+        waiting = bench.sh(link, "echo ran >> log", limit=1)
+        await kill_keeper(bench)
+        gate.let_in()
+        assert (await waiting.wait()).exit_code == 0
+    assert (bench.cwd / "log").read_text() == "ran\n"
+
+
+async def test_a_waiting_command_that_was_ended_as_its_keeper_died_is_not_started(bench, gate):
+    async with bench.link() as link:
+        first = bench.sh(link, "read _ < gate", limit=1)
+        await first.started()
+        waiting = bench.sh(link, "echo ran >> log", limit=1)
+        os.kill(bench.keeper(), signal.SIGSTOP)
+        await waiting.end("cancelled", 5)
+        await kill_keeper(bench)
+        ended = await waiting.wait()
+        gate.let_in()
+        await first.wait()
+    assert ended.cause == "cancelled"
+    assert not (bench.cwd / "log").exists()
+
+
+async def test_however_often_the_keeper_dies_every_command_runs_once(bench, bell):
+    async with bench.link() as link:
+        runs = [bench.start(link, SHELL, "-c", f"echo {n} >> log; echo > bell", limit=4) for n in range(50)]
+        for _ in range(8):
+            await bell.lines(4)
+            for process in keepers(bench.state.root):
+                os.kill(process.pid, signal.SIGKILL)
+        for run in runs:
+            await run.wait()
+    assert sorted(map(int, (bench.cwd / "log").read_text().split())) == list(range(50))
+
+
+async def test_an_idle_engine_finds_another_keeper_when_it_needs_one(bench):
+    async with bench.link() as link:
+        await bench.sh(link, "exit 0").wait()
+        await kill_keeper(bench)
+        assert (await bench.sh(link, "exit 2").wait()).exit_code == 2
+
+
+async def test_a_keeper_that_hangs_can_be_killed_and_nothing_is_lost(bench, gate):
+    async with bench.link() as link:
+        os_run = bench.sh(link, "read _ < gate")
+        await os_run.started()
+        os.kill(bench.keeper(), signal.SIGSTOP)
+        late = bench.sh(link, "echo late >> log")
+        with trio.move_on_after(0.1) as waited:
+            await late.started()
+        assert waited.cancelled_caught
+        await kill_keeper(bench)
+        assert (await late.wait()).exit_code == 0
+        gate.let_in()
+        await os_run.wait()
+    assert (bench.cwd / "log").read_text() == "late\n"

@@ -1,0 +1,230 @@
+"""How commands come to their end: by themselves, at the deadline, when asked; and what they leave behind."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+import trio
+
+from mahavishnu_core.keeper import kept
+from mahavishnu_core.keeper.family import Process
+from mahavishnu_core.keeper.kept import Kept
+from mahavishnu_core.state import StateDir
+from tests.agents import agent, all_agents
+from tests.keeping import Bench, Done
+from tests.processes import gone, left_by_test, lives, wait_until_gone
+
+TO_THE_DEADLINE = {
+    "drip_forever": "SIGTERM",
+    "floods_after_term": "SIGKILL",
+    "fork_storm": "SIGTERM",
+    "no_main_thread": "SIGKILL",
+    "result_then_hang": "SIGTERM",
+    "silent_forever": "SIGTERM",
+    "stops_itself": "SIGTERM",
+    "term_immune_family": "SIGKILL",
+}
+BY_THEMSELVES = {
+    "ansi_osc": 0,
+    "bad_utf8": 0,
+    "closes_stdin": 0,
+    "double_fork": 0,
+    "dup_result": 0,
+    "error_exit_0": 0,
+    "good": 0,
+    "half_line": 0,
+    "hidden_daemon": 0,
+    "leak_env": 0,
+    "never_reads_stdin": 0,
+    "no_result": 0,
+    "noise": 0,
+    "pipe_heir": 0,
+    "segv": "SIGSEGV",
+    "stderr_flood": 0,
+    "stderr_only_death": 3,
+    "success_exit_1": 1,
+}
+DEADLINE = 1.0
+PROMPT = b"say \xff and \xe2\x82\xac" * 10_000
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    """All agents at once, each as it has ended."""
+    path = tmp_path_factory.mktemp("gallery")
+    state = StateDir(path / "state")
+    state.prepare()
+    ended = trio.run(_run_all, Bench(state, path))
+    left = wait_until_gone(partial(left_by_test, path), seconds=5)
+    assert not left
+    return ended
+
+
+async def _run_all(bench: Bench) -> dict[str, Done]:
+    async with bench.link() as link:
+        runs = {
+            name: bench.start(
+                link, *agent(name), timeout=DEADLINE if name in TO_THE_DEADLINE else 20, stdin=PROMPT
+            )
+            for name in all_agents()
+        }
+        return {name: Done(await run.wait(), run.task.directory) for name, run in runs.items()}
+
+
+def test_every_agent_is_looked_at():
+    assert all_agents() == sorted([*TO_THE_DEADLINE, *BY_THEMSELVES])
+
+
+@pytest.mark.parametrize(("name", "expected"), BY_THEMSELVES.items())
+def test_an_agent_that_ends_by_itself_ends_as_it_likes(gallery, name, expected):
+    ended = gallery[name].exit
+    assert expected in (ended.exit_code, ended.signal)
+    assert (ended.cause, ended.error) == (None, None)
+
+
+@pytest.mark.parametrize(("name", "expected"), TO_THE_DEADLINE.items())
+def test_an_agent_that_goes_on_is_ended_at_its_deadline(gallery, name, expected):
+    ended = gallery[name].exit
+    assert (ended.cause, ended.signal) == ("wall", expected)
+    assert ended.duration_seconds >= DEADLINE
+
+
+@pytest.mark.parametrize("name", all_agents())
+def test_nothing_survives_the_end_of_an_agent(gallery, name):
+    assert gallery[name].exit.survivors == ()
+
+
+@pytest.mark.parametrize("name", [name for name, by in TO_THE_DEADLINE.items() if by == "SIGKILL"])
+def test_nobody_is_killed_before_the_grace_has_passed(gallery, name):
+    assert gallery[name].exit.duration_seconds >= DEADLINE + kept.TERM_GRACE
+
+
+@pytest.mark.parametrize("name", ["pipe_heir", "double_fork"])
+def test_what_outlives_a_command_is_ended_and_named(gallery, name):
+    (stray,) = gallery[name].exit.strays
+    pid, _, program = stray.partition(" ")
+    assert not lives(int(pid))
+    assert program.startswith(("sleep", "python"))
+
+
+def test_an_agent_that_leaves_nothing_has_no_strays(gallery):
+    quiet = set(all_agents()) - {"pipe_heir", "double_fork", "hidden_daemon"}
+    assert {name: gallery[name].exit.strays for name in quiet} == dict.fromkeys(quiet, ())
+
+
+def test_a_prompt_of_any_bytes_comes_back_from_a_good_agent(gallery):
+    *_, result = gallery["good"].stdout.splitlines()
+    assert json.loads(result)["result"].encode("utf-8", "surrogateescape") == PROMPT
+
+
+def test_a_flood_on_standard_error_is_kept_whole(gallery):
+    assert len(gallery["stderr_flood"].stderr) == 8 * 1024 * 1024
+    assert gallery["stderr_flood"].stdout.count(b"\n") == 2
+
+
+def test_an_agent_learns_nothing_that_it_was_not_given(gallery):
+    *_, result = gallery["leak_env"].stdout.splitlines()
+    told = json.loads(json.loads(result)["result"])
+    assert set(told["environment"]) - {"LC_CTYPE"} == {"PATH", "MAHAVISHNU_TASK"}
+    assert told["parent"][-2].endswith("/state")
+
+
+async def test_term_comes_before_kill(bench, bell):
+    script = "trap 'echo told; exit 9' TERM; echo up > bell; while :; do sleep 0.05; done"
+    async with bench.link() as link:
+        run = bench.sh(link, script)
+        await bell.line()
+        await run.end("idle", 20)
+        ended = await run.wait()
+    assert (ended.exit_code, ended.cause) == (9, "idle")
+    assert (run.task.directory / "stdout.jsonl").read_text() == "told\n"
+
+
+async def test_a_grace_of_nothing_kills_at_once(bench, bell):
+    async with bench.link() as link:
+        run = bench.sh(link, "trap '' TERM; echo up > bell; while :; do sleep 0.05; done")
+        await bell.line()
+        await run.end("cancelled", 0)
+        ended = await run.wait()
+    assert (ended.signal, ended.cause, ended.survivors) == ("SIGKILL", "cancelled", ())
+
+
+async def test_a_second_end_hastens_the_first_whose_cause_stands(bench, bell):
+    async with bench.link() as link:
+        run = bench.sh(link, "trap '' TERM; echo up > bell; while :; do sleep 0.05; done")
+        await bell.line()
+        await run.end("idle", 1000)
+        await run.end("cancelled", 0)
+        ended = await run.wait()
+    assert (ended.signal, ended.cause) == ("SIGKILL", "idle")
+
+
+async def test_the_end_of_a_command_that_has_ended_changes_nothing(bench):
+    async with bench.link() as link:
+        run = bench.sh(link, "exit 4")
+        ended = await run.wait()
+        await run.end("cancelled", 0)
+        after = await bench.sh(link, "exit 5").wait()
+    assert (ended.exit_code, ended.cause, after.exit_code) == (4, None, 5)
+    assert json.loads((run.task.directory / "exit.json").read_bytes())["exit_code"] == 4
+
+
+async def test_a_daemon_without_the_mark_is_found_as_nobody_else_can_have_left_it(bench):
+    done = await bench.run(*agent("hidden_daemon"))
+    (stray,) = done.exit.strays
+    assert stray.endswith(" sleep")
+    assert not lives(int(stray.split()[0]))
+
+
+async def test_the_end_of_one_task_harms_nobody_of_another(bench, bell, gate):
+    """Not even a daemon of it that has cleared its environment and could be anybody's."""
+    daemon = "env -i setsid /bin/sh -c 'echo $$ > bell; exec sleep 60' </dev/null >/dev/null 2>&1 &"
+    async with bench.link() as link:
+        neighbour = bench.sh(link, f"setsid sleep 60 & echo $! > bell; ({daemon}); read _ < gate")
+        pids = [int(line) for line in await bell.lines(2)]
+        left = await bench.start(link, *agent("hidden_daemon")).wait()
+        await bench.sh(link, "trap '' TERM; sleep 60", timeout=0.1).end("cancelled", 0)
+        assert [lives(pid) for pid in pids] == [True, True]
+        gate.let_in()
+        ended = await neighbour.wait()
+    assert (left.exit_code, ended.exit_code) == (0, 0)
+    assert {int(stray.split()[0]) for stray in ended.strays} >= set(pids)
+
+
+async def test_what_ends_by_itself_soon_after_its_command_is_no_stray(bench, gate):
+    done = await bench.run_sh("(read _ < gate; echo last words) & echo > gate")
+    assert (done.exit.exit_code, done.exit.strays, done.stdout) == (0, (), b"last words\n")
+
+
+async def test_strays_are_named_even_when_the_end_is_asked_for_while_they_drain(bench, bell):
+    async with bench.link() as link:
+        run = bench.sh(link, "sleep 60 & echo $$ > bell")
+        await gone(int(await bell.line()))
+        await run.end("after_result", 0)
+        ended = await run.wait()
+    assert (ended.exit_code, ended.cause) == (0, None)
+    assert [stray.split()[1] for stray in ended.strays] == ["sleep"]
+
+
+async def test_the_deadline_holds_when_no_engine_is_there(bench, bell):
+    async with bench.link() as link:
+        run = bench.sh(link, "echo $$ > bell; exec sleep 60", timeout=0.3)
+        pid = int(await bell.line())
+    await gone(pid)
+    async with bench.link() as link:
+        ended = await link.watch(run.task).wait()
+    assert (ended.signal, ended.cause) == ("SIGTERM", "wall")
+
+
+def test_what_cannot_be_ended_is_reported_instead_of_waited_for():
+    nobody = Process(pid=1 << 30, parent=1, session=1 << 30, is_zombie=False, start=0, name="stuck")
+    command = Kept("t.1", "/nowhere", nobody, began=0.0, deadline=10.0, is_child=True)
+    family = {nobody.pid: nobody}
+    killed_at = 10.0 + kept.TERM_GRACE
+    steps = [command.next_step(now, family) for now in (9.9, 10.0, killed_at, killed_at + 4.9)]
+    assert steps == [False] * 4
+    assert command.next_step(killed_at + kept.GIVE_UP, family)
+    record = command.exit_record(30.0, family.values())
+    assert (record["survivors"], record["cause"]) == ([f"{1 << 30} stuck"], "wall")
