@@ -87,6 +87,7 @@ _COMMON = (
     Recording("hello", "hello", prompt="Say hello"),
     Recording("echo_unicode", "echo", prompt=_UNICODE),
     Recording("partials", "hello", _PARTIALS, prompt="Say hello"),
+    Recording("long", "long", _PARTIALS, prompt="Say a lot"),
     Recording("think", "think"),
     Recording("tool_write", "write_file"),
     Recording("tool_two", "two_tools"),

@@ -23,12 +23,13 @@ class ObjectParser:
 
     def feed(self, lines: Sequence[dict[str, JSON] | str]) -> Iterable[Event]:
         events: list[Event] = []
+        read = self.read
         for line in lines:
             if isinstance(line, str):
                 events.append(Notice("noise", line))
                 continue
             try:
-                events.extend(self.read(line))
+                events += read(line)
             except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code, and here the line is known
                 events.extend(malformed(error, line))
         return events

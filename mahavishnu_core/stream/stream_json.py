@@ -50,9 +50,11 @@ class StreamJsonParser(ObjectParser):
         self._denied: set[str] = set()
 
     def read(self, data: dict[str, JSON]) -> Iterable[Event]:
-        kind = data.get("type")
-        reader = self.types.get(kind) if isinstance(kind, str) else None
-        return reader(data) if reader else (Raw(data),)
+        try:
+            reader = self.types[data["type"]]  # type: ignore[index]  # of whatever type: it is no key then
+        except (KeyError, TypeError):
+            return (Raw(data),)
+        return reader(data)
 
     def piece(self, data: dict[str, JSON]) -> Iterable[Event]:
         """A ``stream_event``: a piece of a text that follows whole, or bookkeeping, which is no event."""
@@ -61,10 +63,12 @@ class StreamJsonParser(ObjectParser):
             return (Raw(data),)
         delta = event.get("delta")
         if isinstance(delta, dict):
+            parent = data.get("parent_tool_use_id")
+            parent = parent if isinstance(parent, str) else None
             if isinstance(words := delta.get("text"), str):
-                return (Text(words, True, fields.text(data, "parent_tool_use_id")),)
+                return (Text(words, True, parent),)
             if isinstance(words := delta.get("thinking"), str):
-                return (Thinking(words, True, fields.text(data, "parent_tool_use_id")),)
+                return (Thinking(words, True, parent),)
         return self.bookkeeping(event)
 
     def bookkeeping(self, event: dict[str, JSON]) -> Iterable[Event]:

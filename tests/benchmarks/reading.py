@@ -2,8 +2,8 @@
 
     python tests/benchmarks/reading.py [--parser MODULE:CLASS] [--megabytes 1024] [TRANSCRIPT ...]
 
-Speed: the lines of the transcripts that are JSON (by default of all in plugins/*/tests/transcripts) go, over and
-over, through ``for line in data.split(b"\\n"): orjson.loads(line)`` and, in chunks of 64 KiB, through a
+Speed: the lines of the transcripts that are JSON (by default of all in plugins/*/tests/transcripts) go, over
+and over, through ``for line in data.split(b"\\n"): orjson.loads(line)`` and, in chunks of 64 KiB, through a
 StreamReader with the parser. The rounds take turns; medians of processor time are compared.
 Memory: a process each reads a stream of that size, once of these lines and once without any newline; what
 counts is the largest resident set (VmHWM of Linux).
@@ -48,9 +48,8 @@ def main() -> None:
         _read_much(options.parser, lines if options.memory == "lines" else [], options.megabytes)
         return
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} processors")
-    print(
-        f"{len(paths)} transcripts, {len(lines)} lines of {sum(map(len, lines)) // len(lines)} bytes on average"
-    )
+    size = sum(map(len, lines)) // len(lines)
+    print(f"{len(paths)} transcripts, {len(lines)} lines of {size} bytes on average")
     _compare(options.parser, lines, options.rounds)
     for kind in ("lines", "flood"):
         command = [sys.executable, __file__, *sys.argv[1:], "--memory", kind]
@@ -90,9 +89,8 @@ def _compare(maker: Callable[[], Parser], lines: list[bytes], rounds: int) -> No
     ratio = reader / bare
     print(f"bare loop of orjson  {bare:10,.0f} lines/s")
     print(f"StreamReader         {reader:10,.0f} lines/s   {maker.__name__}")
-    print(
-        f"ratio                {ratio:10.2f}           bound: at least {LEAST_RATIO}, {_met(ratio >= LEAST_RATIO)}"
-    )
+    is_met = _met(ratio >= LEAST_RATIO)
+    print(f"ratio                {ratio:10.2f}           bound: at least {LEAST_RATIO}, {is_met}")
 
 
 def _timed(work: Callable[..., None], *arguments: object) -> float:
@@ -127,8 +125,8 @@ def _read_much(maker: Callable[[], Parser], lines: list[bytes], megabytes: int) 
 
 
 def _stream(lines: list[bytes], size: int) -> Iterator[bytes]:
-    piece = b"".join(line + b"\n" for line in lines) or b"x" * CHUNK
-    for piece in repeat(piece, -(-size // len(piece))):
+    part = b"".join(line + b"\n" for line in lines) or b"x" * CHUNK
+    for piece in repeat(part, -(-size // len(part))):
         for start in range(0, len(piece), CHUNK):
             yield piece[start : start + CHUNK]
 
