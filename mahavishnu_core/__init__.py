@@ -10,7 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mahavishnu_core import app, errors, events, settings, state, stream, templates, text
+    from mahavishnu_core import (
+        app,
+        catalog,
+        errors,
+        events,
+        health,
+        host,
+        models,
+        report,
+        settings,
+        state,
+        stream,
+        templates,
+        text,
+    )
     from mahavishnu_core.adapter import OrchestratorAdapter, WorkerOrchestratorAdapter
     from mahavishnu_core.hookspecs import Engine, Parser, Run
     from mahavishnu_core.manager import WorkerManager
@@ -35,9 +49,14 @@ __all__ = [
     "WorkerStatus",
     "WorkerType",
     "app",
+    "catalog",
     "errors",
     "events",
+    "health",
     "hookimpl",
+    "host",
+    "models",
+    "report",
     "settings",
     "state",
     "stream",
@@ -62,7 +81,8 @@ _HOME = {
     "WorkerType": "models",
     "hookimpl": "markers",
 }
-_MODULES = frozenset({"app", "errors", "events", "settings", "state", "stream", "templates", "text"})
+_MODULES = frozenset(__all__) - frozenset(_HOME)
+"""Public modules: app, catalog, health, host, report, settings and state are there for frontends."""
 
 
 def __getattr__(name: str) -> object:

@@ -26,7 +26,7 @@ class Health:
     not_stored: tuple[str, ...]
     """Tasks that have ended and that some storage does not have yet."""
     containment: str
-    """What holds the families of commands together: ``control groups``, else ``process table``."""
+    """See ``containment``."""
 
     def to_dict(self) -> dict[str, JSON]:
         return {**attrs.asdict(self), "not_stored": list(self.not_stored)}
@@ -44,5 +44,10 @@ def take_health(state: StateDir, max_concurrent: int) -> Health:
         tasks_pending=pending,
         max_concurrent=max_concurrent,
         not_stored=not_stored,
-        containment="control groups" if is_available() else "process table",
+        containment=containment(),
     )
+
+
+def containment() -> str:
+    """What holds the families of commands together here: the strongest that is to be had."""
+    return "control groups" if is_available() else "process table"

@@ -232,6 +232,6 @@ async def _start_keeper(state_dir: Path) -> None:
         env={},  # it outlives us, and what it does not have it cannot leak
         cwd="/",
     )
-    if done.returncode != 0:
+    if done.returncode > 0:  # one that was killed before it listened is started again
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise StateDirError(f"the keeper of {str(state_dir)!r} did not start: {lines[-1] if lines else ''}")

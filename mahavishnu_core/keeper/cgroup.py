@@ -87,7 +87,7 @@ def kill(group: str) -> None:
     """KILL to all members at once, also to those that are being forked."""
     try:
         _write(f"{group}/cgroup.kill", "1")
-    except FileNotFoundError:
+    except OSError:  # it is gone, or was made a kind that cannot be killed: each member is sent one anyway
         return
 
 

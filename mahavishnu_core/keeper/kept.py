@@ -198,7 +198,9 @@ def find_again(task_id: str, directory: str, timeout: float, now: float) -> Kept
     if record is not None and record["boot_id"] != boot_id():
         return None
     table, group = snapshot(), record.get("group") if record else None
-    grouped = cgroup.members(group) if group else ()
+    grouped = cgroup.members(group) if group else []
+    if os.getpid() in grouped:  # the command itself has started us: its group is no longer its alone
+        group, grouped = None, []
     family = marked(table, task_id) | {pid: table[pid] for pid in grouped if pid in table}
     command = _command(record, table, family)
     if command is None and not family:
