@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mahavishnu_core.hookspecs import Run
+    from mahavishnu_core.models import JSON
 
 LEAST, MOST = 1, 100
 """Bounds of how many tasks may run at once."""
@@ -150,6 +151,8 @@ class WorkerManager:
             nonlocal holds_slot
             await self._slots.acquire()
             holds_slot = True
+            if self.app.state.result(run.task) is not None:  # another engine has closed its worker meanwhile
+                raise MahavishnuError("ended before it was started")
             return await launch(self.engine, run.worker, run.task, detached=False)
 
         try:
@@ -219,8 +222,15 @@ class WorkerManager:
         timeout = timeout_seconds or worker.type.timeout_seconds
         timeout = timeout or self.app.loaded.settings.worker_timeout_seconds
         task = state.add_task(worker, _checked(prompt), timeout)
-        run = take_up(self.engine, worker, task)
-        self._runs[task.task_id] = run
+        try:
+            run = self._runs[task.task_id] = take_up(self.engine, worker, task)
+        except (
+            MahavishnuError
+        ) as error:  # without its agent's plugin nothing can be said of the task but this
+            metadata: dict[str, JSON] = {"task_id": task.task_id, "reason": "spawn"}
+            failed = WorkerResult(worker_id, WorkerStatus.FAILED, error=str(error), metadata=metadata)
+            state.settle(task, failed)
+            raise
         return run
 
     # --- reports
@@ -241,13 +251,14 @@ class WorkerManager:
         worker_ids: Iterable[str] | None = None,
         on_result: Callable[[WorkerResult], None] = lambda _: None,
     ) -> None:
-        """Read along with what workers are doing, for whichever engine, until all of it has ended."""
+        """Read along with what workers are doing for other engines, until all of it has ended."""
         state = self.app.state
         ids = [worker.worker_id for worker in state.workers()] if worker_ids is None else worker_ids
         async with trio.open_nursery() as nursery:
             for worker_id in ids:
                 worker, task = state.worker(worker_id), state.last_task(worker_id)
-                if task is not None and not state.status(task).is_final:
+                is_own = task is not None and task.task_id in self._runs
+                if task is not None and not is_own and not state.status(task).is_final:
                     nursery.start_soon(self._follow_one, worker, task, on_result)
 
     async def _follow_one(

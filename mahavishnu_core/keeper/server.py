@@ -239,11 +239,11 @@ class Server:
         orphans = [pid for pid in children(os.getpid()) if pid not in self._leaders] if due else []
         only_gone = not orphans and all(task.is_child and task.left_at for task in due)
         table = {} if only_gone else snapshot()
-        self._end_ownerless(table, orphans)
         for task in due:
             family = {} if only_gone else self._family(task, table, orphans)
             if task.next_step(now, family):
                 self._finish(task, now, family)
+        self._end_ownerless(table, orphans)
         for path, record in list(self._unwritten.items()):
             self._write(path, record)
 

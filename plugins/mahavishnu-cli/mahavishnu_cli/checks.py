@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import attrs
 
 from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.health import containment
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -58,7 +59,7 @@ def check_system() -> Check:
     if lacking:
         advice = "run it on Linux with /proc, or in a container or virtual machine that has both"
         return Check("containment", "problem", f"missing: {', '.join(lacking)}", advice)
-    return Check("containment", "ok", "the keeper adopts and ends all descendants of a command")
+    return Check("containment", "ok", f"descendants of a command are found and ended by {containment()}")
 
 
 def check_state(state: StateDir) -> Iterator[Check]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from mahavishnu_cli.start import Start
 from mahavishnu_core.errors import MahavishnuError
 
 if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
+    from mahavishnu_core.state import StateDir
 
-def worker_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    workers = _start(ctx).state.workers(with_closed=True)
+
+def worker_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    workers = _state().workers(with_closed=True)
     return _items({worker.worker_id: worker.type.name for worker in workers}, incomplete)
 
 
-def task_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def task_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Tasks, and workers, which stand for their latest task."""
-    state = _start(ctx).state
+    state = _state()
     start = incomplete.partition(".")[0]
     near = [each for each in state.workers(with_closed=True) if each.worker_id.startswith(start)]
     found = {worker.worker_id: worker.type.name for worker in near}
@@ -27,16 +29,20 @@ def task_ids(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[Co
     return _items(found, incomplete)
 
 
-def type_names(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def type_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from mahavishnu_core.app import load_app
+
     try:
-        entries = _start(ctx).app.catalog.entries
+        entries = load_app().catalog.entries
     except MahavishnuError:  # broken settings are told by the commands that need them
         return []
     return _items({entry.type.name: entry.type.description for entry in entries}, incomplete)
 
 
-def _start(ctx: click.Context) -> Start:
-    return ctx.find_object(Start) or Start()
+def _state() -> StateDir:
+    from mahavishnu_core.state import StateDir, state_dir_path
+
+    return StateDir(state_dir_path(os.environ))
 
 
 def _items(found: dict[str, str], incomplete: str) -> list[CompletionItem]:

@@ -73,6 +73,19 @@ class Home:
             options["stdin"] = subprocess.PIPE
         return self.finish(self.start(*arguments, **options), given)
 
+    def detach(self, prompt: str) -> dict[str, str]:
+        """Have a shell worker begin a task that goes on by itself; its worker_id and task_id."""
+        (task,) = self.execute(prompt, "--detach", "--json").json
+        return task
+
+    def write(self, name: str, text: str) -> Path:
+        """Put a file into the working directory; a script can be run."""
+        path = self.work / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if text.startswith("#!") else 0o644)
+        return path
+
     def execute(self, prompt: str, *more: str) -> Ran:
         return self.run("workers", "execute", "-t", "shell", "-n", "1", "-p", prompt, *more)
 

@@ -63,8 +63,7 @@ def test_a_missing_program_is_named_with_what_to_install(home, monkeypatch):
 
 
 def test_all_faults_of_the_settings_are_said_at_once(home):
-    (home.path / "config" / "mahavishnu").mkdir(parents=True)
-    (home.path / "config" / "mahavishnu" / "mahavishnu.yaml").write_text("max_workers: 2\nworkers_enabled: 3\n")
+    home.write(".mahavishnu/mahavishnu.yaml", "max_workers: 2\nworkers_enabled: 3\n")
     ran = home.execute("true")
     assert ran.status == 2
     assert "max_workers: is not a setting" in ran.err
@@ -93,9 +92,8 @@ def test_a_state_directory_that_cannot_be_written_is_said_with_what_to_do(home, 
 
 
 def test_untrusted_commands_of_a_project_are_not_obeyed_until_the_user_trusts_them(home):
-    (home.work / ".mahavishnu").mkdir()
-    settings = home.work / ".mahavishnu" / "ecosystem.yaml"
-    settings.write_text("workers:\n  - {name: mine, agent: shell, command_template: /bin/sh -c}\n")
+    entry = "workers:\n  - {name: mine, agent: shell, command_template: /bin/sh -c}\n"
+    settings = home.write(".mahavishnu/ecosystem.yaml", entry)
     ran = home.run("workers", "spawn", "-t", "mine")
     assert ran.status == 2
     assert "not trusted yet" in ran.err

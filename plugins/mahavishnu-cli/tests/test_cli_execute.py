@@ -90,11 +90,8 @@ def test_a_busy_worker_is_refused_and_the_others_do_their_work(home, waiting, be
 
 def test_a_prompt_is_passed_byte_for_byte(home):
     prompt = "-n $HOME 'x' \"y\" \\ ünï 世界 \U0001f600\n\nlast"
-    (home.work / "cat").write_text("#!/bin/sh\nexec cat\n")
-    (home.work / "cat").chmod(0o755)
-    workers = "workers:\n  - {name: echo, agent: generic, command_template: ./cat, progress_tracking: lines}\n"
-    (home.work / "conf").mkdir()
-    (home.work / "conf" / "ecosystem.yaml").write_text(workers)
+    entry = "{name: echo, agent: generic, command_template: cat, progress_tracking: lines}"
+    home.write("conf/ecosystem.yaml", f"workers:\n  - {entry}\n")
     given = ("--config", "conf", "workers", "execute", "-t", "echo", "-n", "1", "--json")
     assert home.run(*given, "--prompt", prompt).json[0]["output"] == prompt
     (home.work / "prompt.md").write_text(prompt)
@@ -109,9 +106,8 @@ def test_the_task_runs_in_the_directory_that_was_named(home, tmp_path):
 
 
 def test_detached_tasks_go_on_by_themselves(home, waiting, bell, gate):
-    ran = home.run("workers", "execute", "-t", "shell", "-n", "1", "-p", waiting, "--detach", "--json")
-    (submitted,) = ran.json
-    assert (ran.status, set(submitted)) == (0, {"worker_id", "task_id"})
+    submitted = home.detach(waiting)
+    assert set(submitted) == {"worker_id", "task_id"}
     bell.heard()
     (listed,) = home.run("workers", "list", "--json").json
     assert listed["status"] == "running"
@@ -141,7 +137,7 @@ def test_closed_workers_are_listed_only_when_all_are_asked_for(home):
 
 
 def test_closing_a_worker_ends_its_task(home, waiting, bell):
-    home.run("workers", "execute", "-t", "shell", "-n", "1", "-p", waiting, "--detach")
+    home.detach(waiting)
     bell.heard()
     assert home.run("workers", "close", "--all").status == 0
     assert home.run("workers", "results", "--json").json[0]["status"] == "cancelled"
@@ -157,7 +153,9 @@ def test_the_types_say_what_they_are_and_why_one_cannot_be_used(home):
 
 def test_health_counts_workers_and_tasks(home):
     home.execute("true")
-    assert home.run("workers", "health", "--json").json == {
+    found = home.run("workers", "health", "--json").json
+    assert found.pop("containment") in {"control groups", "process table"}
+    assert found == {
         "status": "healthy",
         "workers_active": 1,
         "tasks_running": 0,
@@ -174,8 +172,8 @@ def test_the_default_type_and_timeout_come_from_the_settings(home):
     (result,) = home.run("workers", "execute", "-n", "1", "-p", "true", "--json").json
     shown = home.run("results", "show", result["metadata"]["task_id"], "--json").json
     assert shown["timeout_seconds"] == 77
-    given = home.run("workers", "execute", "-n", "1", "-T", "31.5", "-p", "true", "--json").json
-    assert home.run("results", "show", given[0]["worker_id"], "--json").json["timeout_seconds"] == 31.5
+    given = home.run("workers", "execute", "-n", "1", "-T", "31", "-p", "true", "--json").json
+    assert home.run("results", "show", given[0]["worker_id"], "--json").json["timeout_seconds"] == 31
 
 
 def test_monitor_prints_one_snapshot_as_json(home):

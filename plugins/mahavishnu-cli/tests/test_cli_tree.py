@@ -85,5 +85,3 @@ def test_a_list_without_open_tasks_needs_no_plugin(home):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "completed" in done.stdout
     assert {"trio", "pluggy", "mahavishnu_shell"}.isdisjoint(json.loads(done.stderr))
-
-

@@ -25,7 +25,10 @@ _INSTALL = {
 @click.argument("shell", type=click.Choice(list(_INSTALL)))
 @click.pass_context
 def completion(ctx: click.Context, shell: Literal["bash", "zsh", "fish"]) -> int:
-    """Print the script that completes commands, options, worker types and ids in your shell."""
+    """Print the script for completion in your shell.
+
+    It completes commands, options, worker types, workers and tasks.
+    """
     made = get_completion_class(shell)
     assert made is not None, "click knows all three"  # noqa: S101
     root = ctx.find_root()

@@ -74,7 +74,10 @@ def _rows(values: Mapping[str, JSON], origins: Mapping[str, str]) -> Iterator[tu
 @click.command("check", epilog=example("mahavishnu config check && echo fine"))
 @click.pass_obj
 def check(start: Start) -> int:
-    """Check all settings files: every fault is said, with its file and key. Exit status 2 if there is one."""
+    """Check all settings files.
+
+    Every fault is said, with its file and key; exit status 2 if there is one.
+    """
     found, types = start.settings, start.catalog.entries
     files = [path for directory in _directories(start) for path in _files(directory)]
     emit(f"the settings are right: {counted(len(files), 'file')}, {counted(len(types), 'worker type')}")
@@ -87,7 +90,10 @@ def check(start: Start) -> int:
 @json_option("the directories")
 @click.pass_obj
 def path(start: Start, as_json: bool) -> int:
-    """List the directories in which settings are looked for; each stands over those above it."""
+    """List the directories in which settings are looked for.
+
+    What stands in one holds over what stands in those above it.
+    """
     directories = _directories(start)
     if as_json:
         found: list[JSON] = [
@@ -140,6 +146,9 @@ def trust(start: Start) -> int:
 @click.argument("key")
 @click.argument("value")
 def set_value(key: str, value: str) -> int:
-    """Change a setting in your own file; its comments stay."""
+    """Change a setting in your own file.
+
+    Its comments and its order stay.
+    """
     emit(f"set {key} in {core.set_value(key, value, environ=os.environ)}")
     return 0

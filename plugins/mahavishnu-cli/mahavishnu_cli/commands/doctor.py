@@ -35,7 +35,7 @@ _MARKS = {"ok": "ok  ", "warning": "warn", "problem": "FAIL"}
 @json_option("the checks")
 @click.pass_obj
 def doctor(start: Start, as_json: bool) -> int:
-    """Check what is usable here, and what to do where something is not.
+    """Check what is usable here, and what to do where not.
 
     Looks at Python, the state directory, plugins, settings, worker types with their programs and storages.
     Exit status 0 if everything that is needed is usable, else 3.

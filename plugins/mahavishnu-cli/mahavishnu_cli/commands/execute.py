@@ -47,7 +47,7 @@ _DEFAULT_COUNT = 3
 @click.option(
     "-T",
     "--timeout",
-    type=click.FloatRange(30, 3600),
+    type=click.IntRange(30, 3600),
     metavar="SECONDS",
     help="How long each may take, 30 to 3600. Default: that of the worker type, else of the settings.",
 )
@@ -70,7 +70,7 @@ def execute(
     prompt_file: str | None,
     count: int | None,
     type_name: str | None,
-    timeout: float | None,
+    timeout: int | None,
     worker_ids: tuple[str, ...],
     repo: Path | None,
     detach: bool,

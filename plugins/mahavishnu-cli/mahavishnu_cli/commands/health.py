@@ -8,6 +8,7 @@ import click
 
 from mahavishnu_cli.options import example, json_option
 from mahavishnu_cli.streams import emit, emit_json
+from mahavishnu_cli.words import counted
 
 if TYPE_CHECKING:
     from mahavishnu_cli.signals import Interrupts
@@ -33,7 +34,7 @@ def health(start: Start, as_json: bool) -> int:
             emit_json(found.to_dict())
             return 0
         emit(
-            f"{found.status}: {found.workers_active} workers open, "
+            f"{found.status}: {counted(found.workers_active, 'worker')} open, "
             f"{found.tasks_running} of at most {found.max_concurrent} tasks running, "
             f"{found.tasks_pending} waiting"
         )

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 @json_option("an array of results")
 @click.pass_obj
 def results(start: Start, worker_ids: tuple[str, ...], all_tasks: bool, as_json: bool) -> int:
-    """Print the results of workers, whole; of all workers, closed ones too, where none is named."""
+    """Print the results of workers, whole.
+
+    Of all workers, closed ones too, where none is named.
+    """
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
         found = await manager.collect_results(worker_ids or None, all_tasks=all_tasks)

@@ -43,7 +43,10 @@ _EXIT_NOT_KEPT = 4
 @json_option("an array of results")
 @click.pass_obj
 def search(start: Start, text: str, limit: int, as_json: bool) -> int:
-    """Search the stored results for words, in prompts and outputs."""
+    """Search the stored results for words.
+
+    Prompts, outputs and errors are searched, in every storage that can.
+    """
     if not start.app.host.implementers("search_results"):
         raise MissingError("no storage that can search is installed: 'pip install mahavishnu-sqlite'")
 
@@ -157,9 +160,10 @@ def _pairs(usage: dict[str, int]) -> str:
 @json_option("what was stored, and what could not be,")
 @click.pass_obj
 def sync(start: Start, as_json: bool) -> int:
-    """Store what some storage does not have yet: it was down, or was installed later.
+    """Store what some storage does not have yet.
 
-    Exit status 4 if something could not be kept; it lies safe in the state directory and can be tried again.
+    Because it was down, or was installed later. Exit status 4 if something could not be kept: it lies safe
+    in the state directory, and can be tried again.
     """
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:

@@ -1,0 +1,159 @@
+"""``config``, ``doctor`` and ``completion``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def test_a_setting_that_is_set_is_shown_with_its_origin(home):
+    ran = home.run("config", "set", "max_concurrent_workers", "4")
+    file = home.path / "config" / "mahavishnu" / "mahavishnu.toml"
+    assert ran.out == f"set max_concurrent_workers in {file}\n"
+    shown = home.run("config", "show", "--json").json
+    assert shown["settings"]["max_concurrent_workers"] == 4
+    assert shown["origins"]["max_concurrent_workers"] == str(file)
+    rows = [line.split() for line in home.run("config", "show").out.splitlines()]
+    assert ["max_concurrent_workers", str(file), "4"] in rows
+
+
+def test_values_of_variables_are_not_shown(home):
+    home.write("conf/ecosystem.yaml", "workers:\n  - {name: shell, env: {A_KEY: sesame}}\n")
+    for form in ([], ["--json"]):
+        ran = home.run("--config", "conf", "config", "show", *form)
+        assert "A_KEY" in ran.out
+        assert "sesame" not in ran.out
+
+
+def test_right_settings_are_said_to_be_right(home):
+    home.run("config", "set", "worker_default_type", "shell")
+    assert home.run("config", "check").out.startswith("the settings are right: 3 files, ")
+
+
+def test_wrong_settings_are_all_named(home):
+    home.write(".mahavishnu/mahavishnu.yaml", "a: 1\nb: 2\n")
+    ran = home.run("config", "check")
+    assert ran.status == 2
+    assert ["a: is not a setting" in line for line in ran.err.splitlines()] == [True, False]
+    assert ["b: is not a setting" in line for line in ran.err.splitlines()] == [False, True]
+
+
+def test_the_directories_of_settings_are_listed_lowest_first(home):
+    found = home.run("--config", str(home.work), "config", "path", "--json").json["directories"]
+    assert [each["rank"] for each in found] == ["shipped", "user", "project", "project", "given"]
+    assert str(home.path / "config" / "mahavishnu") in home.run("config", "path").out
+
+
+def test_nothing_to_trust_is_said(home):
+    ran = home.run("config", "trust")
+    assert (ran.status, ran.out) == (0, "")
+    assert "nothing" in ran.err
+
+
+def _checks(home) -> dict[str, dict]:
+    return {each["subject"]: each for each in home.run("doctor", "--json").json["checks"]}
+
+
+def test_the_doctor_finds_what_is_needed(home):
+    home.run("config", "set", "worker_default_type", "shell")
+    ran = home.run("doctor")
+    assert ran.status == 0
+    for subject in (
+        "python",
+        "containment",
+        "state directory",
+        "keeper",
+        "plugins",
+        "type shell (default)",
+        "storages",
+    ):
+        assert f"ok    {subject}: " in ran.out
+    assert home.run("doctor", "--json").json["usable"]
+
+
+def test_the_doctor_says_what_to_install(home, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    ran = home.run("doctor")
+    assert ran.status == 3
+    assert "FAIL  type terminal-qwen (default): " in ran.out
+    assert "-> install it: npm install -g @qwen-code/qwen-code; or choose another" in ran.out
+    assert _checks(home)["type terminal-claude"]["grade"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("script", "version"),
+    [
+        ("echo 1.2.3; echo more", ", 1.2.3"),
+        ("head -c 1000000 /dev/zero", ""),
+        ("echo no; exit 1", ""),
+        ("", ""),
+        (r"printf '\033[31m9\n'", r", \x1b[31m9"),
+    ],
+)
+def test_the_doctor_asks_programs_for_their_version_within_bounds(home, monkeypatch, script, version):
+    monkeypatch.setattr("mahavishnu_cli.probe.DEADLINE", 1)
+    home.write("claude", f"#!/bin/sh\n{script}\n")
+    monkeypatch.setenv("PATH", f"{home.work}:/usr/bin:/bin")
+    assert _checks(home)["type terminal-claude"]["detail"] == f"{home.work}/claude{version}"
+
+
+def test_the_doctor_leaves_no_program_behind(home, monkeypatch, tmp_path):
+    monkeypatch.setattr("mahavishnu_cli.probe.DEADLINE", 1)
+    home.write("claude", f"#!/bin/sh\nexec 9> {tmp_path}/alive; sleep 1000 & sleep 1000\n")
+    monkeypatch.setenv("PATH", f"{home.work}:/usr/bin:/bin")
+    assert _checks(home)["type terminal-claude"]["grade"] == "ok"
+    assert not _holders(tmp_path / "alive")
+
+
+def _holders(path: Path) -> list[str]:
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/9"):
+        try:
+            if link.readlink() == path:
+                found.append(str(link))
+        except OSError:
+            continue
+    return found
+
+
+def test_the_doctor_tells_of_broken_settings_and_of_a_state_directory_that_cannot_be_used(home, monkeypatch):
+    home.write(".mahavishnu/mahavishnu.yaml", "a: 1\n")
+    (home.path / "file").write_text("")
+    monkeypatch.setenv("MAHAVISHNU_STATE_DIR", str(home.path / "file"))
+    ran = home.run("doctor")
+    assert ran.status == 3
+    assert "FAIL  settings: " in ran.out
+    assert "FAIL  state directory: cannot write the state directory" in ran.out
+
+
+def test_the_doctor_tells_of_a_storage_that_does_not_work(home):
+    home.run("config", "set", "worker_default_type", "shell")
+    home.execute("true")
+    (database,) = home.state.glob("*.sqlite3")
+    database.write_bytes(b"this is no database, whatever its name says" * 100)
+    ran = home.run("doctor")
+    assert ran.status == 3
+    assert "FAIL  storages: sqlite does not work" in ran.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_asks_the_program(home, shell):
+    ran = home.run("completion", shell)
+    assert ran.status == 0
+    assert f"_MAHAVISHNU_COMPLETE={shell}_complete" in ran.out
+
+
+def _completed(home, words: str) -> list[str]:
+    asked = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    ran = home.script(env={**os.environ, **asked, "_MAHAVISHNU_COMPLETE": "bash_complete"})
+    return [line.partition(",")[2] for line in ran.out.splitlines()]
+
+
+def test_commands_types_workers_and_tasks_are_completed(home):
+    worker_id = home.execute("true", "--json").json[0]["worker_id"]
+    assert _completed(home, "mahavishnu workers mon") == ["monitor"]
+    assert _completed(home, "mahavishnu workers spawn -t terminal-") == ["terminal-claude", "terminal-qwen"]
+    assert _completed(home, f"mahavishnu workers close {worker_id[:3]}") == [worker_id]
+    assert _completed(home, f"mahavishnu results show {worker_id}.") == [f"{worker_id}.1"]

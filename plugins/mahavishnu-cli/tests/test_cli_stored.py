@@ -1,0 +1,97 @@
+"""``results search``, ``show`` and ``sync``."""
+
+from __future__ import annotations
+
+import pytest
+
+BROKEN_STORAGE = """
+import os
+from mahavishnu_core import hookimpl
+HOOK_API = 1
+
+async def _keep(task):
+    if os.path.exists({down!r}):
+        raise OSError("the disk is on fire")
+
+@hookimpl
+def store_result(task):
+    return _keep(task)
+"""
+
+
+@pytest.fixture
+def down(home, plugin):
+    """While this file is there, a storage that is installed beside the others keeps nothing."""
+    path = home.path / "down"
+    plugin("fragile", BROKEN_STORAGE.format(down=str(path)))
+    return path
+
+
+def test_results_are_found_by_the_words_of_prompts_and_outputs(home):
+    home.execute("echo the quick brown fox")
+    home.execute("echo lazy dog")
+    ran = home.run("results", "search", "brown quick", "--json")
+    assert [result["output"] for result in ran.json] == ["the quick brown fox"]
+    assert len(home.run("results", "search", "echo", "--json").json) == 2
+    assert len(home.run("results", "search", "echo", "--limit", "1", "--json").json) == 1
+    assert "the quick brown fox" in home.run("results", "search", "fox").out
+
+
+def test_a_search_that_finds_nothing_says_so(home):
+    ran = home.run("results", "search", "nothing-like-it")
+    assert (ran.status, ran.out, ran.err) == (0, "", "nothing found\n")
+
+
+def test_without_a_storage_that_can_search_one_is_recommended(home):
+    ran = home.script("--no-plugins", "results", "search", "x")
+    assert ran.status == 3
+    assert "mahavishnu-sqlite" in ran.err
+
+
+def test_a_result_is_shown_whole_with_its_evidence(home):
+    worker_id = home.execute("echo out; echo err >&2; exit 5", "--json").json[0]["worker_id"]
+    ran = home.run("results", "show", f"{worker_id}.1")
+    assert ran.status == 1
+    for said in (
+        "failed (exit_status)",
+        "exit_code = 5",
+        "--- prompt\necho out;",
+        "--- output\nout",
+        "unknown",
+    ):
+        assert said in ran.out
+    shown = home.run("results", "show", worker_id, "--json").json
+    assert shown["prompt"] == "echo out; echo err >&2; exit 5"
+    assert shown["result"]["exit_code"] == 5
+
+
+def test_a_task_without_a_result_yet_is_shown_as_it_stands(home, waiting, bell, gate):
+    task = home.detach(waiting)
+    bell.heard()
+    ran = home.run("results", "show", task["task_id"], "--json")
+    text = home.run("results", "show", task["task_id"])
+    gate.let_in()
+    assert (ran.status, ran.json["status"], ran.json["result"]) == (1, "running", None)
+    assert "is running" in text.err
+    home.run("workers", "monitor", task["worker_id"])
+
+
+def test_a_storage_that_fails_is_named_and_ends_in_4_without_loss(home, down):
+    down.write_text("")
+    ran = home.script("workers", "execute", "-t", "shell", "-n", "1", "-p", "echo kept", "--json")
+    assert ran.status == 4
+    assert ran.json[0]["output"] == "kept"
+    assert "storage 'fragile' could not keep the result of task" in ran.err
+    assert "the disk is on fire" in ran.err
+    assert home.script("results", "sync").status == 4
+    down.unlink()
+    ran = home.script("results", "sync", "--json")
+    assert (ran.status, len(ran.json["stored"]), ran.json["not_stored"]) == (0, 1, [])
+    assert home.script("results", "sync").out == "stored 0 results, 0 could not be kept\n"
+
+
+def test_a_storage_that_is_installed_later_gets_what_there_is(home, plugin):
+    home.execute("echo early")
+    assert home.run("results", "sync").out == "stored 0 results, 0 could not be kept\n"
+    plugin("fragile", BROKEN_STORAGE.format(down="/nowhere"))
+    assert home.script("results", "sync").out == "stored 1 result, 0 could not be kept\n"
