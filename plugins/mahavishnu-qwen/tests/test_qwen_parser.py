@@ -56,6 +56,12 @@ def test_an_answer_that_is_an_error_is_a_failure_whatever_it_cost():
     )
 
 
+def test_a_failed_request_is_no_word_of_the_model():
+    events = read(message("[API Error: 400 bad]"), result("[API Error: 400 bad]"))
+    assert Notice("error", "400 bad") in events
+    assert not [event for event in events if isinstance(event, Text)]
+
+
 @pytest.mark.parametrize(
     "text", ["[API Error: 500 boom] was in the log.", "[API Error:]", "[Error: 500 boom]", ""]
 )

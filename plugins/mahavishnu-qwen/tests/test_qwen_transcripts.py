@@ -201,7 +201,8 @@ def test_the_recordings_are_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_line_of_a_run_is_known(name):
-    assert not [event for event in read(name) if type(event) in (Raw, Notice)]
+    odd = [event for event in read(name) if type(event) in (Raw, Notice)]
+    assert [event for event in odd if getattr(event, "kind", "") != "error"] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
