@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 
 from mahavishnu_core.state import StateDir
@@ -41,6 +42,18 @@ def bench(state: StateDir, tmp_path: Path, nothing_left: None) -> Bench:
 
 
 @pytest.fixture
+def bare(bench: Bench) -> Bench:
+    """The same on a machine without control groups."""
+    return attrs.evolve(bench, has_groups=False)
+
+
+@pytest.fixture(params=["with control groups", "without control groups"])
+def either(request: pytest.FixtureRequest, bench: Bench) -> Bench:
+    """The same with and without control groups; what the test says has to hold in both cases."""
+    return attrs.evolve(bench, has_groups=request.param == "with control groups")
+
+
+@pytest.fixture
 def bell(tmp_path: Path) -> Iterator[Fifo]:
     """Where commands tell the test something: ``echo here > bell``."""
     fifo = Fifo.make(tmp_path / "bell")
@@ -52,5 +65,13 @@ def bell(tmp_path: Path) -> Iterator[Fifo]:
 def gate(tmp_path: Path) -> Iterator[Fifo]:
     """Where commands wait for the test: ``read _ < gate``."""
     fifo = Fifo.make(tmp_path / "gate")
+    yield fifo
+    fifo.close()
+
+
+@pytest.fixture
+def second_gate(tmp_path: Path) -> Iterator[Fifo]:
+    """Another one: ``read _ < gate2``."""
+    fifo = Fifo.make(tmp_path / "gate2")
     yield fifo
     fifo.close()

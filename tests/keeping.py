@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+import mahavishnu_core
 from mahavishnu_core.keeper.kept import Launch
 from mahavishnu_core.keeper_link import KeeperLink, LocalRun, open_keeper
 from mahavishnu_core.models import Exit, Task, Worker, WorkerType, utc_now
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
     from mahavishnu_core.state import StateDir
 
 SHELL = "/bin/sh"
+HOME = Path(mahavishnu_core.__file__).parents[1]
+BARE = """
+import sys
+sys.path.append(sys.argv.pop(1))
+import mahavishnu_core.keeper.main as keeper
+keeper.open_groups = lambda: None
+keeper.main()
+"""
+"""Starts a keeper as if this machine had no control groups."""
 LIMIT = 30
 """Seconds for what a test does with one link: far more than any needs."""
 
@@ -78,6 +89,8 @@ class Bench:
 
     state: StateDir
     cwd: Path
+    has_groups: bool = True
+    """Whether its keeper may use control groups, where this machine lets it."""
 
     def task(self, timeout: float = 20, *, stdin: bytes = b"") -> Task:
         """A task of a new worker, as it lies on disk when its place is asked to run it."""
@@ -128,8 +141,14 @@ class Bench:
     async def link(self) -> AsyncIterator[KeeperLink]:
         """An engine's link to the keeper; leaving it is what an engine does that ends or is killed."""
         with trio.fail_after(LIMIT):
+            if not self.has_groups:
+                await self._start_bare_keeper()
             async with open_keeper(self.state.root) as link:
                 yield link
+
+    async def _start_bare_keeper(self) -> None:
+        words = [sys.executable, "-I", "-S", "-c", BARE, str(HOME), str(self.state.root)]
+        await trio.run_process(words, env={}, start_new_session=True)
 
     def keeper(self) -> int:
         """The pid of the keeper, of which there is one."""

@@ -1,4 +1,4 @@
-"""The walls between the parts, and how large the parts may get. ``pytest -rP`` on this file shows the figures."""
+"""The walls between the parts, and how large they may get; ``pytest -rP`` on this file shows the figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,14 @@ CODE = [*CORE, *(path for paths in PLUGINS.values() for path in paths)]
 PUBLIC = {*mahavishnu_core.__all__, "__version__"}
 MOST_LINES_OF_A_MODULE = 400
 MOST_LINES_OF_A_FUNCTION = 60
-_NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+_NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+}
 
 
 @attrs.frozen
@@ -55,7 +62,9 @@ def imports(path: Path) -> Iterator[Import]:
         if isinstance(node, ast.Import):
             yield from (Import(place, alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (Import(place, "." * node.level + (node.module or ""), alias.name) for alias in node.names)
+            yield from (
+                Import(place, "." * node.level + (node.module or ""), alias.name) for alias in node.names
+            )
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -83,13 +92,17 @@ def _is_public(found: Import) -> bool:
 
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_a_plugin_imports_no_other_plugin(plugin: str) -> None:
-    found = [each for path in PLUGINS[plugin] for each in imports(path) if each.package.startswith("mahavishnu_")]
+    found = [
+        each for path in PLUGINS[plugin] for each in imports(path) if each.package.startswith("mahavishnu_")
+    ]
     assert [str(each) for each in found if each.package not in {plugin, "mahavishnu_core"}] == []
 
 
 @pytest.mark.parametrize("hooks", HOOKS, ids=lambda path: path.parent.name)
 def test_a_module_of_hooks_loads_nothing_but_the_marker(hooks: Path) -> None:
-    loaded = [ast.unparse(node) for node in parse(hooks).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    loaded = [
+        ast.unparse(node) for node in parse(hooks).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     assert set(loaded) == {
         "from __future__ import annotations",
         "from typing import TYPE_CHECKING",
@@ -130,7 +143,9 @@ def test_every_module_says_what_it_is_for() -> None:
 def test_modules_and_functions_are_not_too_large() -> None:
     modules = {str(path.relative_to(ROOT)): lines_of_code(path) for path in CODE}
     lengths = {
-        f"{path.relative_to(ROOT)}:{function.lineno} {function.name}": (function.end_lineno or 0) - function.lineno + 1
+        f"{path.relative_to(ROOT)}:{function.lineno} {function.name}": (function.end_lineno or 0)
+        - function.lineno
+        + 1
         for path in CODE
         for function in functions(path)
     }

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 import trio
 
 from mahavishnu_core.keeper.family import boot_id, read_process
+from mahavishnu_core.keeper_link import open_keeper
 from tests.keeping import SHELL
 from tests.processes import gone, keepers, lives
 
@@ -51,15 +53,65 @@ async def test_the_deadline_is_still_enforced(bench, bell):
     assert (ended.cause, ended.is_known, ended.survivors) == ("wall", False, ())
 
 
-async def test_a_family_can_still_be_ended_with_all_that_carries_its_mark(bench, bell):
+async def test_a_family_can_still_be_ended_with_all_that_carries_its_mark(either, bell):
     script = "trap '' TERM; (setsid sleep 60 & echo $! > bell); echo $$ > bell; while :; do sleep 0.05; done"
-    async with bench.link() as link:
-        run = bench.sh(link, script)
+    async with either.link() as link:
+        run = either.sh(link, script)
         pids = [int(line) for line in await bell.lines(2)]
-        await kill_keeper(bench)
+        await kill_keeper(either)
         await run.end("cancelled", 0)
         ended = await run.wait()
     assert [lives(pid) for pid in pids] == [False, False]
+    assert (ended.cause, ended.survivors) == ("cancelled", ())
+
+
+async def test_an_end_that_the_killed_keeper_did_not_hear_of_is_asked_for_again(bench, bell):
+    async with bench.link() as link:
+        run = bench.sh(link, "echo up > bell; exec sleep 60")
+        await bell.line()
+        await run.started()
+        os.kill(bench.keeper(), signal.SIGSTOP)
+        await run.end("idle", 0)
+        await kill_keeper(bench)
+        ended = await run.wait()
+    assert (ended.cause, ended.is_known) == ("idle", False)
+
+
+STARTS_A_KEEPER = """
+import sys, trio
+from pathlib import Path
+from mahavishnu_core.keeper_link import connect
+
+async def main():
+    async with await connect(Path(sys.argv[1])):
+        print("up", flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+async def test_a_keeper_that_a_command_has_started_is_not_ended_with_it(either, bell, gate):
+    """As when an agent calls us just after the keeper was killed."""
+    script = f"read _ < gate; exec {sys.executable} -c '{STARTS_A_KEEPER}' {either.state.root} > bell"
+    async with either.link() as link:
+        run = either.sh(link, script)
+        await run.started()
+        os.kill(either.keeper(), signal.SIGSTOP)
+    await kill_keeper(either)
+    gate.let_in()
+    with trio.fail_after(20):
+        await bell.line()
+    keeper = either.keeper()
+    async with open_keeper(either.state.root) as link:
+        other = either.sh(link, "read _ < gate; exit 3")
+        await other.started()
+        found = link.watch(run.task)
+        await found.end("cancelled", 0)
+        ended = await found.wait()
+        assert either.keeper() == keeper
+        gate.let_in()
+        assert (await other.wait()).exit_code == 3
     assert (ended.cause, ended.survivors) == ("cancelled", ())
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 
 from mahavishnu_core.keeper import kept
+from mahavishnu_core.keeper.cgroup import is_available
 from mahavishnu_core.keeper.family import Process
 from mahavishnu_core.keeper.kept import Kept
 from mahavishnu_core.state import StateDir
@@ -51,14 +55,31 @@ PROMPT = b"say \xff and \xe2\x82\xac" * 10_000
 
 
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory):
-    """All agents at once, each as it has ended."""
+def galleries(tmp_path_factory):
+    """All agents at once, each as it has ended; with control groups and without."""
     path = tmp_path_factory.mktemp("gallery")
-    state = StateDir(path / "state")
-    state.prepare()
-    ended = trio.run(_run_all, Bench(state, path))
+    ended = trio.run(_run_both, path)
     left = wait_until_gone(partial(left_by_test, path), seconds=5)
     assert not left
+    return ended
+
+
+@pytest.fixture(params=[True, False], ids=["groups", "no groups"])
+def gallery(request, galleries):
+    return galleries[request.param]
+
+
+async def _run_both(path: Path) -> dict[bool, dict[str, Done]]:
+    ended: dict[bool, dict[str, Done]] = {}
+
+    async def run(has_groups: bool) -> None:
+        state = StateDir(path / str(has_groups) / "state")
+        state.prepare()
+        ended[has_groups] = await _run_all(Bench(state, state.root.parent, has_groups))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, True)
+        nursery.start_soon(run, False)
     return ended
 
 
@@ -161,6 +182,16 @@ async def test_a_second_end_hastens_the_first_whose_cause_stands(bench, bell):
     assert (ended.signal, ended.cause) == ("SIGKILL", "idle")
 
 
+async def test_no_later_end_puts_off_an_earlier_one(bench, bell):
+    async with bench.link() as link:
+        run = bench.sh(link, "trap '' TERM; echo up > bell; while :; do sleep 0.05; done", timeout=1000)
+        await bell.line()
+        await run.end("idle", 0.1)
+        await run.end("cancelled", 1000)
+        ended = await run.wait()
+    assert (ended.signal, ended.cause) == ("SIGKILL", "idle")
+
+
 async def test_the_end_of_a_command_that_has_ended_changes_nothing(bench):
     async with bench.link() as link:
         run = bench.sh(link, "exit 4")
@@ -171,26 +202,61 @@ async def test_the_end_of_a_command_that_has_ended_changes_nothing(bench):
     assert json.loads((run.task.directory / "exit.json").read_bytes())["exit_code"] == 4
 
 
-async def test_a_daemon_without_the_mark_is_found_as_nobody_else_can_have_left_it(bench):
-    done = await bench.run(*agent("hidden_daemon"))
+async def test_a_daemon_that_hides_is_found_and_named(either):
+    """It has no mark, no session and no parent of ours."""
+    done = await either.run(*agent("hidden_daemon"))
     (stray,) = done.exit.strays
     assert stray.endswith(" sleep")
     assert not lives(int(stray.split()[0]))
 
 
-async def test_the_end_of_one_task_harms_nobody_of_another(bench, bell, gate):
-    """Not even a daemon of it that has cleared its environment and could be anybody's."""
-    daemon = "env -i setsid /bin/sh -c 'echo $$ > bell; exec sleep 60' </dev/null >/dev/null 2>&1 &"
-    async with bench.link() as link:
-        neighbour = bench.sh(link, f"setsid sleep 60 & echo $! > bell; ({daemon}); read _ < gate")
+HIDE = "env -i setsid /bin/sh -c 'echo $$ > bell; exec sleep 60' </dev/null >/dev/null 2>&1 &"
+
+
+async def test_the_end_of_one_task_harms_nobody_of_another(either, bell, gate, second_gate):
+    """Not even a daemon of it that hides, and could be anybody's who was there when it began."""
+    async with either.link() as link:
+        leaver = either.sh(link, f"read _ < gate; {HIDE}")
+        neighbour = either.sh(link, f"setsid sleep 60 & ({HIDE}); echo $! > bell; read _ < gate2")
+        await leaver.started()
         pids = [int(line) for line in await bell.lines(2)]
-        left = await bench.start(link, *agent("hidden_daemon")).wait()
-        await bench.sh(link, "trap '' TERM; sleep 60", timeout=0.1).end("cancelled", 0)
-        assert [lives(pid) for pid in pids] == [True, True]
         gate.let_in()
+        hidden = int(await bell.line())
+        left = await leaver.wait()
+        assert [lives(pid) for pid in pids] == [True, True]
+        second_gate.let_in()
         ended = await neighbour.wait()
     assert (left.exit_code, ended.exit_code) == (0, 0)
     assert {int(stray.split()[0]) for stray in ended.strays} >= set(pids)
+    assert not any(lives(pid) for pid in (*pids, hidden))
+
+
+async def test_who_has_lost_its_mark_is_known_by_its_session(bare, bell, gate):
+    script = HIDE.replace("setsid ", "")
+    async with bare.link() as link:
+        neighbour = bare.sh(link, "read _ < gate")
+        await neighbour.started()
+        ended = await bare.sh(link, f"({script})").wait()
+        pid = int(await bell.line())
+        assert (ended.strays, lives(pid)) == ((f"{pid} sleep",), False)
+        gate.let_in()
+        assert (await neighbour.wait()).strays == ()
+
+
+async def test_a_daemon_that_has_left_even_its_control_group_is_ended(bench, bell, gate):
+    root = next((path for path in CGROUP_ROOTS if (path / "cgroup.procs").exists()), None)
+    if root is None or not is_available():
+        pytest.skip("this machine has no control groups that we may write")
+    leave = f"echo $$ > {root}/cgroup.procs; echo $$ > bell"
+    async with bench.link() as link:
+        run = bench.sh(link, HIDE.replace("echo $$ > bell", leave) + " read _ < gate")
+        pid = int(await bell.line())
+        gate.let_in()
+        assert (await run.wait()).exit_code == 0
+        await gone(pid)
+
+
+CGROUP_ROOTS = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
 
 
 async def test_what_ends_by_itself_soon_after_its_command_is_no_stray(bench, gate):
@@ -198,11 +264,15 @@ async def test_what_ends_by_itself_soon_after_its_command_is_no_stray(bench, gat
     assert (done.exit.exit_code, done.exit.strays, done.stdout) == (0, (), b"last words\n")
 
 
-async def test_strays_are_named_even_when_the_end_is_asked_for_while_they_drain(bench, bell):
+async def test_a_command_that_ends_just_before_it_is_ended_has_ended_by_itself(bench, bell, gate):
     async with bench.link() as link:
-        run = bench.sh(link, "sleep 60 & echo $$ > bell")
-        await gone(int(await bell.line()))
+        run = bench.sh(link, "sleep 60 & echo $$ > bell; read _ < gate")
+        pid = int(await bell.line())
+        os.kill(bench.keeper(), signal.SIGSTOP)
+        gate.let_in()
+        await gone(pid)
         await run.end("after_result", 0)
+        os.kill(bench.keeper(), signal.SIGCONT)
         ended = await run.wait()
     assert (ended.exit_code, ended.cause) == (0, None)
     assert [stray.split()[1] for stray in ended.strays] == ["sleep"]

@@ -134,7 +134,8 @@ async def main():
     task = state.task(sys.argv[2])
     argv = ["/bin/sh", "-c", sys.argv[3]]
     env = {"PATH": "/usr/bin:/bin", "MAHAVISHNU_TASK": task.task_id}
-    launch = Launch(task.task_id, str(task.directory), argv, "/dev/null", sys.argv[4], env, 0o22, 60, 10, False)
+    words = (task.task_id, str(task.directory), argv, "/dev/null", sys.argv[4], env)
+    launch = Launch(*words, umask=0o22, timeout=60, limit=10, detached=False)
     async with open_keeper(state.root) as link:
         link.launch(task, launch)
         await trio.sleep_forever()
