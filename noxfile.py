@@ -1,4 +1,4 @@
-"""The checks, one session each: ``nox -l`` lists them, ``nox`` runs those that need no account and no network service."""
+"""The checks, one session each: ``nox -l`` lists them, ``nox`` runs those that need no other programs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 CLAUDE = "@anthropic-ai/claude-code@2.1.197"
 QWEN = "@qwen-code/qwen-code@0.15.10"
+README = "tests/readme_commands.py"
 CODE = ["mahavishnu_core", *sorted(str(path) for path in Path("plugins").glob("*/mahavishnu_*"))]
 
 
@@ -49,14 +50,16 @@ def real_clis(session: nox.Session) -> None:
     # npm may hold install scripts back: this one puts the native program in its place
     session.run("node", str(home / "node_modules/@anthropic-ai/claude-code/install.cjs"), external=True)
     path = f"{home / 'node_modules/.bin'}{os.pathsep}{os.environ['PATH']}"
-    session.run("pytest", "-m", "real_cli", *session.posargs, env={"PATH": path, "MAHAVISHNU_REQUIRE_CLIS": "1"})
+    session.run(
+        "pytest", "-m", "real_cli", *session.posargs, env={"PATH": path, "MAHAVISHNU_REQUIRE_CLIS": "1"}
+    )
 
 
 @nox.session
 def readme(session: nox.Session) -> None:
     """The README's first command, in a fresh clone with a fresh home, as a new user would give it."""
     session.install("pytest")
-    session.run("pytest", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull, "tests/readme_commands.py")
+    session.run("pytest", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull, README)
 
 
 @nox.session

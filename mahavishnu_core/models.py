@@ -122,6 +122,8 @@ class Exit:
     duration_seconds: float = 0.0
     cause: Cause | None = None
     """Why we ended it, if we did."""
+    output_bytes: int | None = None
+    """How much it had put out when it was asked to end: an answer that came later is no answer."""
     error: str | None = None
     """Why it never started, if it did not."""
     strays: tuple[str, ...] = ()

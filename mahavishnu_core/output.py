@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, cast
 
@@ -36,36 +37,45 @@ class TaskOutput:
     size: int = 0
     """Bytes read so far."""
     _file: int | None = None
+    _results_at: list[float] = attrs.field(factory=list)
+    """How much was read when each result event came."""
 
-    def read(self) -> int:
-        """Take in what has come since, at most a chunk; the number of bytes, 0 when there is nothing new."""
+    def read(self, up_to: int | None = None) -> int:
+        """Take in what has come since, at most a chunk; the number of bytes, 0 when there is nothing new.
+
+        ``up_to`` is a place in the file at which a chunk is to end.
+        """
         if self._file is None:
             try:
                 path = f"{self._task.directory}/stdout.jsonl"
                 self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             except FileNotFoundError:
                 return 0
-        chunk = os.read(self._file, _CHUNK)
+        is_before = up_to is not None and self.size < up_to
+        chunk = os.read(self._file, min(_CHUNK, up_to - self.size) if is_before and up_to else _CHUNK)
         if chunk:
             self.size += len(chunk)
-            self._take(self._reader.feed(chunk))
+            self._take(self._reader.feed(chunk), self.size)
         return len(chunk)
 
     def finish(self, ended: Exit) -> Seen:
         """All that was seen, once the command has ended and ``read`` has found the end of the file."""
         stderr = self._stderr()
-        self._take(self._reader.end(ended, stderr))
-        return Seen(self.tally, ended, stderr, self._reader.truncated, self._reader.noise)
+        self._take(self._reader.end(ended, stderr), math.inf)
+        limit = math.inf if ended.output_bytes is None else ended.output_bytes
+        in_time = sum(place <= limit for place in self._results_at)
+        return Seen(self.tally, ended, stderr, self._reader.truncated, self._reader.noise, in_time)
 
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, events: list[Event], place: float) -> None:
         if events:
             first = self.tally.events + 1
             self.tally.add(events)
+            self._results_at += [place] * (len(self.tally.finished) - len(self._results_at))
             self._engine.tell(self._task, first, events)
 
     def _stderr(self) -> str:

@@ -44,12 +44,15 @@ class Tally:
     """The last tool used or words said, for the live view. Not made printable."""
     _is_speaking: bool = False
     _texts: list[str] = attrs.field(factory=list)
+    _pieces: list[str] = attrs.field(factory=list)
+    """Of a text that has not come whole yet."""
     _text_length: int = 0
 
     @property
     def text(self) -> str:
-        """What the worker's own agent has said so far, subagents left out."""
-        return "\n\n".join(self._texts)
+        """What the worker's own agent has said so far, subagents left out, to the last piece that came."""
+        unfinished = "".join(self._pieces)
+        return "\n\n".join([*self._texts, unfinished] if unfinished else self._texts)
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -80,10 +83,13 @@ class Tally:
             begun = self.activity if self._is_speaking and event.partial else ""
             self.activity = (begun + event.text)[-_ACTIVITY_LENGTH:]
             self._is_speaking = event.partial
-        if not self.keeps_text or event.partial or event.parent is not None or isinstance(event, Thinking):
+        if not self.keeps_text or event.parent is not None or isinstance(event, Thinking):
             return
+        if not event.partial:
+            self._text_length -= sum(map(len, self._pieces))
+            self._pieces.clear()
         if self._text_length + len(event.text) <= _TEXT_LIMIT:
-            self._texts.append(event.text)
+            (self._pieces if event.partial else self._texts).append(event.text)
             self._text_length += len(event.text)
 
     def _note_notice(self, notice: Notice) -> None:

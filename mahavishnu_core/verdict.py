@@ -28,6 +28,14 @@ class Seen:
     """Whether the output ended in the middle of a line."""
     noise: int = 0
     """Lines of a JSON stream that were no JSON objects."""
+    results_in_time: int | None = None
+    """How many result events came before we asked the command to end, if we did; None for all."""
+
+    @property
+    def succeeded_in_time(self) -> bool:
+        """Whether its last result before we asked it to end was a success; a later one is our own doing."""
+        in_time = self.tally.finished[: self.results_in_time]
+        return bool(in_time) and in_time[-1].success
 
 
 @attrs.frozen
@@ -63,11 +71,11 @@ def result_of(worker: Worker, task: Task, seen: Seen, secrets: tuple[str, ...] =
 
 def _judge(seen: Seen, timeout_seconds: float) -> Verdict:
     last, ended = _last(seen), seen.exit
-    if ended.cause == "cancelled" and not (ended.is_clean and last is not None and last.success):
+    if ended.cause == "cancelled" and not (ended.is_clean and seen.succeeded_in_time):
         return Verdict(WorkerStatus.CANCELLED, "cancelled", ended.error or "cancelled")
     if ended.error is not None:
         return Verdict(WorkerStatus.FAILED, "spawn", ended.error)
-    if ended.cause in {"wall", "idle", "after_result"} and last is not None and last.success:
+    if ended.cause in {"wall", "idle", "after_result"} and seen.succeeded_in_time:
         return Verdict(WorkerStatus.COMPLETED, warnings=("killed_after_result",))
     if ended.cause in {"wall", "idle"}:
         return _timed_out(seen, timeout_seconds)

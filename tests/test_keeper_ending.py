@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from mahavishnu_core.keeper import kept
 from mahavishnu_core.keeper.cgroup import is_available
@@ -145,6 +146,18 @@ def test_a_flood_on_standard_error_is_kept_whole(gallery):
     assert gallery["stderr_flood"].stdout.count(b"\n") == 2
 
 
+def test_the_output_of_agents_is_as_bad_as_they_promise(gallery):
+    out = {name: done.stdout for name, done in gallery.items()}
+    assert not out["half_line"].endswith(b"\n")
+    assert set(out["drip_forever"]) == set(b" ")
+    assert [b'"result"' in out[name] for name in ("no_result", "segv", "stderr_only_death")] == [False] * 3
+    assert out["dup_result"].count(b'"type": "result"') == 2
+    assert out["result_then_hang"].count(b'"type": "result"') == 1
+    assert b"\xff\xfe\x80" in out["bad_utf8"]
+    assert b"\x1b]52" in gallery["ansi_osc"].stderr
+    assert len(out["floods_after_term"]) > 1_000_000
+
+
 def test_an_agent_learns_nothing_that_it_was_not_given(gallery):
     *_, result = gallery["leak_env"].stdout.splitlines()
     told = json.loads(json.loads(result)["result"])
@@ -272,6 +285,7 @@ async def test_a_command_that_ends_just_before_it_is_ended_has_ended_by_itself(b
         gate.let_in()
         await gone(pid)
         await run.end("after_result", 0)
+        await wait_all_tasks_blocked()  # now it lies in the keeper's socket
         os.kill(bench.keeper(), signal.SIGCONT)
         ended = await run.wait()
     assert (ended.exit_code, ended.cause) == (0, None)

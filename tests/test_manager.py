@@ -208,13 +208,13 @@ async def test_a_task_without_a_slot_is_pending(
     autojump_clock: MockClock, place: FakePlace, tmp_path: Path
 ) -> None:
     place.script = lambda _: [text("working"), Hang()]
-    async with WorkerManager(app_of(tmp_path, fake=place), max_concurrent=1) as manager:
-        async with trio.open_nursery() as nursery:
-            ids = await manager.spawn_workers("fake", 2)
-            nursery.start_soon(manager.execute_batch, ids, ["a", "b"])
-            await trio.sleep(1)
-            statuses = {report.status for report in manager.monitor_workers(ids)}
-            await manager.cancel_tasks()
+    manager = WorkerManager(app_of(tmp_path, fake=place), max_concurrent=1)
+    async with manager, trio.open_nursery() as nursery:
+        ids = await manager.spawn_workers("fake", 2)
+        nursery.start_soon(manager.execute_batch, ids, ["a", "b"])
+        await trio.sleep(1)
+        statuses = {report.status for report in manager.monitor_workers(ids)}
+        await manager.cancel_tasks()
     assert statuses == {WorkerStatus.RUNNING, WorkerStatus.PENDING}
 
 

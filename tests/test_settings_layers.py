@@ -198,7 +198,6 @@ def test_a_misspelt_variable_is_a_warning_that_names_the_right_one(load):
         "MAHAVISHNU_STATE_DIR",
         "MAHAVISHNU_PLUGINS",
         "MAHAVISHNU_TASK",
-        "MAHAVISHNU_DEPTH",
         "_MAHAVISHNU_COMPLETE",
     ],
 )

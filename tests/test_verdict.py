@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 
 from mahavishnu_core import Exit, Task, Worker, WorkerStatus, WorkerType
@@ -72,6 +73,16 @@ def test_a_command_ended_after_its_good_result_has_completed_with_a_warning(caus
     assert (found.status, found.warnings) == (COMPLETED, ("killed_after_result",))
 
 
+@pytest.mark.parametrize(
+    ("cause", "status"), [("wall", TIMEOUT), ("idle", TIMEOUT), ("cancelled", CANCELLED)]
+)
+def test_an_answer_that_came_after_we_asked_for_the_end_does_not_count(
+    cause: str, status: WorkerStatus
+) -> None:
+    late = attrs.evolve(seen(GOOD, exit=Exit(exit_code=0, cause=cause)), results_in_time=0)  # type: ignore[arg-type]
+    assert judge(late, 60).status is status
+
+
 def test_success_whose_exit_nobody_saw_is_said_so() -> None:
     found = verdict(GOOD, exit=Exit())
     assert (found.status, found.warnings) == (COMPLETED, ("exit_unknown",))
@@ -108,6 +119,11 @@ def test_a_stream_without_result_gives_what_was_said() -> None:
         WORKER, TASK, seen(Text("one"), Text("tw", partial=True), Text("two"), Text("sub", parent="x"))
     )
     assert result.output == "one\n\ntwo"
+
+
+def test_an_answer_ended_in_the_middle_gives_what_had_come_of_it() -> None:
+    events = [Text("first"), Text("sec", partial=True), Text("ond", partial=True)]
+    assert result_of(WORKER, TASK, seen(*events)).output == "first\n\nsecond"
 
 
 def test_what_was_used_is_in_the_result() -> None:

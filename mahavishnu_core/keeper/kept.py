@@ -74,6 +74,8 @@ class Kept:
         self.left_at: float | None = None
         """When the command itself was gone, whatever it left running."""
         self.cause: str | None = None
+        self.output_bytes: int | None = None
+        """How much it had put out when it was asked to end: what comes later may be of our own making."""
         self.kill_at: float | None = None
         self.is_warned = False
         """Whether the family has had its TERM."""
@@ -87,6 +89,7 @@ class Kept:
         """Begin the end, or hasten one that is under way. The first cause stands."""
         if self.cause is None and self.left_at is None:
             self.cause = cause
+            self.output_bytes = _size(f"{self.directory}/stdout.jsonl")
         kill_at = now + grace
         self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
 
@@ -136,6 +139,7 @@ class Kept:
             "ended": _utc_now(),
             "duration_seconds": round(now - self.began, 6),
             "cause": self.cause,
+            "output_bytes": self.output_bytes,
             "error": None,
             "strays": self.strays,
             "survivors": [str(process) for process in survivors],
@@ -267,6 +271,13 @@ def _command(
 
 def _age(process: Process) -> int:
     return process.start
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _signal_name(number: int) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mahavishnu_core.models import JSON
 
 PREFIX = "MAHAVISHNU_"
-_ELSEWHERE = frozenset({"MAHAVISHNU_STATE_DIR", "MAHAVISHNU_PLUGINS", "MAHAVISHNU_TASK", "MAHAVISHNU_DEPTH"})
+_ELSEWHERE = frozenset({"MAHAVISHNU_STATE_DIR", "MAHAVISHNU_PLUGINS", "MAHAVISHNU_TASK"})
 _TRUTH = {
     "true": True,
     "yes": True,

@@ -50,9 +50,7 @@ async def _at_once() -> None:
             with trio.fail_after(60):
                 await all_begun.wait()
             engine, keeper = _memory(os.getpid()), _memory(_keeper(manager.engine.state_dir))
-            print(
-                f"  {WIDTH} running at once: engine {engine} MB (at most 100), keeper {keeper} MB (at most 20)"
-            )
+            print(f"  {WIDTH} running: engine {engine} MB (at most 100), keeper {keeper} MB (at most 20)")
             began = time.perf_counter()
             await manager.cancel_tasks()
         statuses = {report.status for report in manager.monitor_workers(ids)}

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import attrs
 import trio
+
+from mahavishnu_core import Task, Worker, WorkerResult, WorkerStatus, WorkerType
 from mahavishnu_sqlite.record import Record, record_of
 from mahavishnu_sqlite.schema import prepare
 from mahavishnu_sqlite.store import open_store
-
-from mahavishnu_core import Task, Worker, WorkerResult, WorkerStatus, WorkerType
 
 CALLERS = 100
 ROWS_A_COMMIT = 100

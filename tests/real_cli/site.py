@@ -1,4 +1,4 @@
-"""Where the installed ``mahavishnu`` runs the real CLIs: a HOME, a state directory and a workspace, and nothing of ours."""
+"""Where the installed ``mahavishnu`` runs the real CLIs: a HOME, a state directory, a workspace of its own."""
 
 from __future__ import annotations
 

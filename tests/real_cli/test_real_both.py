@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.processes import lives
 from mahavishnu_core import WorkerManager
 from mahavishnu_core.app import load_app
+from tests.processes import lives
 from tests.real_cli.site import CLAUDE, QWEN, execution
 
 pytestmark = pytest.mark.real_cli
