@@ -1,4 +1,4 @@
-"""Where the installed ``mahavishnu`` runs the real CLIs: a HOME, a state directory, a workspace of its own."""
+"""Where the installed ``mahavishnu`` runs the real CLIs: a HOME, state directory and workspace of its own."""
 
 from __future__ import annotations
 
