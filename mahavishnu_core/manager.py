@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import attrs
 import trio
 
 from mahavishnu_core.app import App, load_app
@@ -28,6 +29,23 @@ if TYPE_CHECKING:
 
 LEAST, MOST = 1, 100
 """Bounds of how many tasks may run at once."""
+
+
+@attrs.define
+class _Slot:
+    """One place among those for running commands: taken at most once, given back once."""
+
+    _slots: trio.Semaphore
+    _is_held: bool = False
+
+    async def take(self) -> None:
+        await self._slots.acquire()
+        self._is_held = True
+
+    def give_back(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._slots.release()
 
 
 class WorkerManager:
@@ -145,22 +163,19 @@ class WorkerManager:
         the result. Cancelling the caller ends the task.
         """
         run = self._begin(worker_id, prompt, timeout_seconds)
-        holds_slot = False
+        slot = _Slot(self._slots)
 
         async def begin() -> Run:
-            nonlocal holds_slot
-            await self._slots.acquire()
-            holds_slot = True
+            await slot.take()
             if self.app.state.result(run.task) is not None:  # another engine has closed its worker meanwhile
                 raise MahavishnuError("ended before it was started")
             return await launch(self.engine, run.worker, run.task, detached=False)
 
         try:
-            return await run.carry_out(begin)
+            return await run.carry_out(begin, slot.give_back)
         finally:
             del self._runs[run.task.task_id]
-            if holds_slot:
-                self._slots.release()
+            slot.give_back()
 
     async def submit_task(self, worker_id: str, prompt: str, *, timeout_seconds: float | None = None) -> str:
         """Give a worker a task that goes on without this engine; its id. Raises as ``execute_task``."""

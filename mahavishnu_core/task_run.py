@@ -51,10 +51,18 @@ class TaskRun:
     _last_event_at: float = 0.0
     _waiting: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
-    async def carry_out(self, launch: Callable[[], Awaitable[Run]]) -> WorkerResult:
-        """See a task through. When the caller is cancelled, the command's family is ended first."""
+    async def carry_out(
+        self, launch: Callable[[], Awaitable[Run]], on_ended: Callable[[], None]
+    ) -> WorkerResult:
+        """See a task through. When the caller is cancelled, the command's family is ended first.
+
+        ``on_ended`` is called as soon as the command has ended, so that the next can run while this one's
+        result is being kept.
+        """
         try:
-            return await self._settle(await self._run_command(launch))
+            ended = await self._run_command(launch)
+            on_ended()
+            return await self._settle(ended)
         except trio.Cancelled:
             with trio.move_on_after(TERM_GRACE + _LAST_WAIT, shield=True):
                 await self.cancel()

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from mahavishnu_core.keeper.family import read_process
+
 
 class ControlGroups:
     """The groups under one that this keeper has made: ``keeper`` for itself, one for each command."""
@@ -113,9 +115,15 @@ def _own_group() -> str | None:
 def _sweep(parent: str) -> None:
     """Remove the empty groups that killed keepers have left."""
     for entry in os.listdir(parent):
-        pid = entry.removeprefix("mahavishnu-")
-        if pid != entry and not os.path.exists(f"/proc/{pid}"):
+        name, _, pid = entry.rpartition("-")
+        if name == "mahavishnu" and pid.isdigit() and not _lives(int(pid)):
             remove(f"{parent}/{entry}")
+
+
+def _lives(pid: int) -> bool:
+    """A dead keeper may stay a zombie for ever, in a container whose first process does not care."""
+    process = read_process(pid)
+    return process is not None and not process.is_zombie
 
 
 def _write(path: str, text: str) -> None:

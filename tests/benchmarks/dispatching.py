@@ -20,6 +20,8 @@ import trio
 from mahavishnu_core import WorkerManager
 
 WIDTH = 10
+WORKERS = 2 * WIDTH
+"""While the results of some are being kept, the others can run; at most ``WIDTH`` commands do at once."""
 STUBS = {
     "nothing at all (sh -c :)": ":",
     "an interpreter's start (python3 -I -S -c pass)": f"exec {sys.executable} -I -S -c pass",
@@ -58,10 +60,10 @@ def _ours(stub: str, tasks: int) -> float:
 
 async def _carry_out(stub: str, tasks: int) -> float:
     async with WorkerManager(max_concurrent=WIDTH) as manager:
-        ids = await manager.spawn_workers("shell", WIDTH)
-        await manager.execute_batch(ids, [":"] * WIDTH)  # the keeper is up, the database open
+        ids = await manager.spawn_workers("shell", WORKERS)
+        await manager.execute_batch(ids, [":"] * WORKERS)  # the keeper is up, the database open
         began = time.perf_counter()
-        results = await manager.execute_batch([ids[n % WIDTH] for n in range(tasks)], [stub] * tasks)
+        results = await manager.execute_batch([ids[n % WORKERS] for n in range(tasks)], [stub] * tasks)
         seconds = time.perf_counter() - began
         assert all(result.is_success() for result in results)
         assert not manager.storage_failures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mahavishnu_core.events import Finished, Notice, Text, Tokens, Usage
+from mahavishnu_core.events import Finished, Notice, Tokens, Usage
 from mahavishnu_core.stream import StreamJsonParser, fields
 from mahavishnu_qwen.api_errors import find_error
 
@@ -40,19 +40,10 @@ class QwenParser(StreamJsonParser):
         if data.get("parent_tool_use_id") is not None:
             return events
         self._message = _tokens(fields.record(fields.record(data, "message"), "usage"))
-        events = [self._told(event) for event in events]
         if self._message != Tokens():
             self._total = _sum(self._total, self._message)
             events.append(Usage(self._total))
         return events
-
-    def _told(self, event: Event) -> Event:
-        """A text that is nothing but a failed request is no word of the model."""
-        if isinstance(event, Text):
-            found = find_error(event.text, used_tokens=self._message != Tokens())
-            if found is not None and not found.text.strip():
-                return Notice("error", found.error)
-        return event
 
     def usage(self, data: dict[str, JSON]) -> Usage:
         """The total of the task; qwen reports no cost.
@@ -73,7 +64,7 @@ class QwenParser(StreamJsonParser):
         found = find_error(finished.text or "", used_tokens=self._message != Tokens())
         if found is None:
             return finished
-        return Finished(False, found.text or None, found.error, found.reason, finished.turns)
+        return Finished(False, found.text, found.error, found.reason, finished.turns)
 
     def reason(self, data: dict[str, JSON], error: str) -> str:
         return "auth" if error.startswith(_NO_ACCOUNT) else super().reason(data, error)

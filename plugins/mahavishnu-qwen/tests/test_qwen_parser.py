@@ -52,14 +52,8 @@ def test_an_error_at_the_end_of_an_answer_without_tokens_is_a_failure():
 
 def test_an_answer_that_is_an_error_is_a_failure_whatever_it_cost():
     assert answer("[API Error: 400 bad]", input_tokens=9) == Finished(
-        False, error="400 bad", reason="api_error", turns=1
+        False, text="", error="400 bad", reason="api_error", turns=1
     )
-
-
-def test_a_failed_request_is_no_word_of_the_model():
-    events = read(message("[API Error: 400 bad]"), result("[API Error: 400 bad]"))
-    assert Notice("error", "400 bad") in events
-    assert not [event for event in events if isinstance(event, Text)]
 
 
 @pytest.mark.parametrize(

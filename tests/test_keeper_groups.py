@@ -1,0 +1,90 @@
+"""Control groups, where there are any: what they alone find, and that none of them is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+
+from mahavishnu_core.keeper.cgroup import is_available
+from tests.keeping import Bench
+from tests.processes import gone, lives
+
+pytestmark = pytest.mark.skipif(not is_available(), reason="this machine gives us no control groups")
+
+HIDDEN = "env -i setsid /bin/sh -c 'echo $$ > bell; exec sleep 60' </dev/null >/dev/null 2>&1 &"
+
+
+def group_of(bench: Bench, task_id: str) -> Path:
+    """The control group in which a task was started."""
+    directory = bench.state.task(task_id).directory
+    return Path(json.loads((directory / "launch.json").read_text())["group"])
+
+
+async def test_a_command_is_born_in_a_group_of_its_own_and_the_keeper_is_in_none_of_them(bench, gate):
+    async with bench.link() as link:
+        runs = [bench.sh(link, "cat /proc/self/cgroup; read _ < gate") for _ in range(2)]
+        for run in runs:
+            await run.started()
+        groups = [group_of(bench, run.task.task_id) for run in runs]
+        members = {group: (group / "cgroup.procs").read_text().split() for group in groups}
+        keeper = str(bench.keeper())
+        gate.let_in(2)
+        for run in runs:
+            await run.wait()
+    said = [(run.task.directory / "stdout.jsonl").read_text() for run in runs]
+    assert [f"/{group.parent.name}/{group.name}\n" in text for group, text in zip(groups, said, strict=True)]
+    assert len(set(groups)) == 2
+    assert [keeper in pids or not pids for pids in members.values()] == [False, False]
+
+
+async def test_a_group_goes_with_its_task_and_all_of_them_with_the_keeper(bench, gate):
+    async with bench.link() as link:
+        running = bench.sh(link, "read _ < gate")
+        await running.started()
+        ended = bench.sh(link, "sleep 0.01")
+        await ended.wait()
+        base = group_of(bench, running.task.task_id).parent
+        left = {path.name for path in base.iterdir() if path.is_dir()}
+        keeper = bench.keeper()
+        gate.let_in()
+    with trio.fail_after(20):
+        await gone(keeper)
+    assert left == {"keeper", running.task.task_id}
+    assert not base.exists()
+
+
+async def test_the_groups_of_a_killed_keeper_are_cleared_away_by_a_later_one(bench):
+    async with bench.link() as link:
+        run = bench.sh(link, "exit 0")
+        await run.wait()
+        base = group_of(bench, run.task.task_id).parent
+        keeper = bench.keeper()
+        os.kill(keeper, signal.SIGKILL)
+        await gone(keeper)
+        assert base.exists()
+        await bench.sh(link, "exit 0").wait()
+    assert not base.exists()
+
+
+async def test_a_daemon_that_hides_is_found_though_keeper_and_command_are_gone(bench, bell):
+    async with bench.link() as link:
+        run = bench.sh(link, f"{HIDDEN} echo $$ > bell; exec sleep 60")
+        pids = {int(line) for line in await bell.lines(2)}
+        await run.started()
+        pid = json.loads((run.task.directory / "launch.json").read_text())["pid"]
+        keeper = bench.keeper()
+        os.kill(keeper, signal.SIGSTOP)
+    os.kill(keeper, signal.SIGKILL)
+    await gone(keeper)
+    os.kill(pid, signal.SIGKILL)
+    await gone(pid)
+    async with bench.link() as link:
+        ended = await link.watch(run.task).wait()
+    (hidden,) = pids - {pid}
+    assert (ended.is_known, ended.strays) == (False, (f"{hidden} sleep",))
+    assert not lives(hidden)
