@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mahavishnu_core.models import Task, Worker, WorkerResult
 
 T = TypeVar("T")
+STORE_PATIENCE = 30.0
+"""Seconds in which a storage must have kept a result; it is asked again later."""
 Observer = Callable[[TaskEvent], None]
 
 
@@ -53,6 +55,10 @@ class Engine:
     def state_dir(self) -> Path:
         return self.app.state.root
 
+    def secrets_of(self, worker: Worker) -> tuple[str, ...]:
+        """The values that must not show in a worker's texts: of our environment, and of its type's."""
+        return self.secrets + secrets_in(self.app.catalog.env_of(worker.type.name))
+
     async def hold(self, key: str, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
         """Open a resource once for the engine's lifetime and share it by ``key``.
 
@@ -77,25 +83,27 @@ class Engine:
 
     async def store(self, worker: Worker, task: Task, result: WorkerResult) -> None:
         """Have every storage keep a result; those that have it already are not asked to do it again."""
-        state, host = self.app.state, self.app.host
-        storages = host.implementers("store_result")
-        answers = host.all("store_result", engine=self, worker=worker, task=task, result=result)
+        state = self.app.state
+        complete = True
+        answers = self.app.host.attempts("store_result", engine=self, worker=worker, task=task, result=result)
         for storage, answer in answers:
             if state.is_stored(task, storage):
                 _discard(answer)
             elif await self._store_in(storage, answer, task):
                 state.mark_stored(task, storage)
-        has_it = {storage for storage, _ in answers if state.is_stored(task, storage)}
-        declined = set(host.implementers("store_result")) - {storage for storage, _ in answers}
-        if has_it | declined >= set(storages):
+            else:
+                complete = False
+        if complete:
             state.mark_done(task)
 
     async def _store_in(self, storage: str, answer: object, task: Task) -> bool:
         try:
-            await awaited(answer, type(None))
+            if isinstance(answer, Exception):
+                raise answer
+            with trio.fail_after(STORE_PATIENCE):
+                await awaited(answer, type(None))
         except Exception as error:  # noqa: BLE001  # foreign code; the result itself is safe on disk
-            text = str(error) if isinstance(error, MahavishnuError) else f"{type(error).__name__}: {error}"
-            self.storage_failures.append(StorageFailure(storage, task.task_id, text))
+            self.storage_failures.append(StorageFailure(storage, task.task_id, _in_words(error)))
             return False
         return True
 
@@ -128,6 +136,12 @@ async def _keep_open(
     async with opener() as resource:
         task_status.started(resource)
         await trio.sleep_forever()
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, trio.TooSlowError):
+        return f"it has not answered for {STORE_PATIENCE:g} s"
+    return str(error) if isinstance(error, MahavishnuError) else f"{type(error).__name__}: {error}"
 
 
 def _discard(answer: object) -> None:

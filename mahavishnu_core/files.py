@@ -21,9 +21,10 @@ def read_json(path: str) -> dict[str, JSON]:
 
 
 def read_json_if_there(path: str) -> dict[str, JSON] | None:
+    """None also for a file that a power cut has left empty or cut: it never said anything."""
     try:
         return read_json(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 

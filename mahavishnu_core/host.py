@@ -47,6 +47,8 @@ class Host:
     _plugins: pluggy.PluginManager
     loaded: list[Loaded] = attrs.field(factory=list)
     refused: list[Refused] = attrs.field(factory=list)
+    _silenced: set[tuple[str, str]] = attrs.field(factory=set)
+    """Plugins that failed in a hook, with the hook: they are not asked it again."""
 
     def load(self, entry: EntryPoint) -> None:
         """Take a plugin in, or note why not. Its code is foreign: anything may come."""
@@ -97,15 +99,26 @@ class Host:
         return None
 
     def all(self, hook: str, **arguments: object) -> list[tuple[str, object]]:
-        """What each plugin answers that does; one that fails is cut off and noted in ``refused``."""
+        """What each plugin answers that does; one that fails is not asked this any more, and noted."""
         answers = []
+        for name, answer in self.attempts(hook, **arguments):
+            if isinstance(answer, Exception):
+                self._cut_off(name, hook, answer)
+            else:
+                answers.append((name, answer))
+        return answers
+
+    def attempts(self, hook: str, **arguments: object) -> list[tuple[str, object]]:
+        """What each plugin answers that does, an exception for one that fails."""
+        answers: list[tuple[str, object]] = []
         for implementation in self._implementations(hook):
             try:
                 answer = _call(implementation, arguments)
                 if isinstance(answer, Iterable) and not isinstance(answer, Awaitable):
                     answer = list(answer)  # a generator runs its plugin's code only now
             except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
-                self._cut_off(implementation, hook, error)
+                failure = self._failure(implementation, hook, error)
+                answers.append((implementation.plugin_name, failure))
                 continue
             if answer is not None:
                 answers.append((implementation.plugin_name, answer))
@@ -121,7 +134,8 @@ class Host:
 
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
         caller: pluggy.HookCaller = getattr(self._plugins.hook, hook)
-        return list(reversed(caller.get_hookimpls()))
+        found = reversed(caller.get_hookimpls())
+        return [each for each in found if (each.plugin_name, hook) not in self._silenced]
 
     def _hooks_of(self, name: str) -> tuple[str, ...]:
         callers = self._plugins.get_hookcallers(self._plugins.get_plugin(name)) or []
@@ -143,11 +157,11 @@ class Host:
         failure.__cause__ = error
         return failure
 
-    def _cut_off(self, implementation: pluggy.HookImpl, hook: str, error: BaseException) -> None:
-        name, source = implementation.plugin_name, self.distribution(implementation.plugin_name)
-        self.refused.append(Refused(name, source, f"{hook} failed: {_explain(error)}", error))
-        self.loaded[:] = [plugin for plugin in self.loaded if plugin.name != name]
-        self._plugins.unregister(name=name)
+    def _cut_off(self, name: str, hook: str, failure: Exception) -> None:
+        cause = failure.__cause__ or failure
+        reason = f"{hook} failed: {_explain(cause)}"
+        self.refused.append(Refused(name, self.distribution(name), reason, cause))
+        self._silenced.add((name, hook))
 
 
 def load_plugins(environ: Mapping[str, str] = os.environ, *, third_party: bool = True) -> Host:

@@ -91,6 +91,9 @@ class LocalRun:
         elif exit_record is not None:
             self._end_with(exit_from_json(exit_record))
 
+    def fail(self, reason: str) -> None:
+        self._end_with(Exit(error=reason))
+
     @property
     def has_ended(self) -> bool:
         return self._exit is not None
@@ -140,13 +143,26 @@ class KeeperLink:
         """Talk to the keeper whenever there is something to say, and again after it was lost."""
         while True:
             await self._has_post.wait()
-            async with await connect(self.state_dir) as stream:
+            try:
+                stream = await connect(self.state_dir)
+            except StateDirError as error:
+                self._give_up(str(error))
+                continue
+            async with stream:
                 await self._converse(stream)
             self._outbox.clear()
             self._has_post = trio.Event()
             for run in self._runs.values():
                 for message in run.requests():
                     self.say(message)
+
+    def _give_up(self, reason: str) -> None:
+        """There is no keeper to be had: what waits for it has failed."""
+        self._outbox.clear()
+        self._has_post = trio.Event()
+        for run in list(self._runs.values()):
+            run.fail(reason)
+        self._runs.clear()
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         async with trio.open_nursery() as nursery:

@@ -15,10 +15,13 @@ from mahavishnu_core.keeper_link import KeeperLink, LocalRun, open_keeper
 from mahavishnu_core.state import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from mahavishnu_core.hookspecs import Engine
     from mahavishnu_core.models import JSON, Command, Task, Worker
+
+_LONGEST_WORD = 128 * 1024
+"""Bytes of one argument at which Linux refuses to start a program."""
 
 
 async def make_ready(worker: Worker) -> Mapping[str, JSON]:
@@ -46,6 +49,15 @@ async def launch_command(
     return link.launch(task, order)
 
 
+def _require_short_words(words: Iterable[str]) -> None:
+    longest = max(len(word.encode("utf-8", "surrogateescape")) for word in words)
+    if longest >= _LONGEST_WORD:
+        raise UsageError(
+            f"a word of the command has {longest} bytes, Linux takes {_LONGEST_WORD - 1}: put the text into "
+            "a file, or give it to an agent that reads its prompt from standard input"
+        )
+
+
 def find_program(name: str, path: str | None, workspace: Path) -> str:
     """The file of a program, as a shell in the workspace would find it. Raises MissingError."""
     local = workspace / name
@@ -57,6 +69,7 @@ def find_program(name: str, path: str | None, workspace: Path) -> str:
 
 def _launch(worker: Worker, task: Task, command: Command, limit: int, *, detached: bool) -> Launch:
     env = compose(os.environ, command, task.task_id)
+    _require_short_words(command.argv)
     program = find_program(command.argv[0], env.get("PATH"), worker.workspace)
     return Launch(
         task_id=task.task_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -13,7 +13,7 @@ import trio
 from mahavishnu_core.app import App, load_app
 from mahavishnu_core.dispatch import find_again, launch, require_program, spawn
 from mahavishnu_core.engine import Engine, Observer, StorageFailure, open_engine
-from mahavishnu_core.errors import MahavishnuError, UnknownWorker, UsageError
+from mahavishnu_core.errors import MahavishnuError, PluginError, UnknownWorker, UsageError
 from mahavishnu_core.health import Health, take_health
 from mahavishnu_core.models import Task, Worker, WorkerResult, WorkerStatus
 from mahavishnu_core.recovery import recover
@@ -150,7 +150,9 @@ class WorkerManager:
             return
         found = await find_again(self.engine, worker, task)
         await found.end("cancelled", grace_seconds)
-        await take_up(self.engine, worker, task).follow(found)
+        ended = await found.wait()
+        with suppress(PluginError):  # its agent's plugin is not here: an engine that has it will settle it
+            await take_up(self.engine, worker, task).settle(ended)
 
     # --- tasks
 
@@ -283,12 +285,12 @@ class WorkerManager:
         # while it waits for a slot in its own engine, no place knows of it yet; files give no event
         while state.status(task) is WorkerStatus.PENDING and state.owner_lives(task):  # noqa: ASYNC110
             await trio.sleep(LOOK_LATEST)
-        run = take_up(self.engine, worker, task)
-        self._runs[task.task_id] = run
-        try:
-            on_result(await run.follow(await find_again(self.engine, worker, task)))
-        finally:
-            del self._runs[task.task_id]
+        with suppress(PluginError):  # without its plugins it cannot be read, and others can
+            run = self._runs[task.task_id] = take_up(self.engine, worker, task)
+            try:
+                on_result(await run.follow(await find_again(self.engine, worker, task)))
+            finally:
+                self._runs.pop(task.task_id, None)
 
     async def recover(self) -> None:
         """Settle and store what ended while no engine looked; see that what still runs is being kept."""

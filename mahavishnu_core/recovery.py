@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,21 +30,18 @@ async def recover(engine: Engine) -> None:
 
 
 async def _take_up(engine: Engine, task: Task, slots: trio.CapacityLimiter) -> None:
-    state = engine.app.state
     async with slots:
-        worker = state.worker(task.worker_id)
-        if (result := state.result(task)) is not None:
-            await engine.store(worker, task, result)
-        elif (ended := state.exit(task)) is not None:
-            await take_up(engine, worker, task).settle(ended)
-        elif state.was_launched(task) or not state.owner_lives(task):
-            await _find(engine, worker, task)
+        with suppress(PluginError):  # a plugin of its is not here: an engine that has it will come
+            await _take_up_one(engine, engine.app.state.worker(task.worker_id), task)
 
 
-async def _find(engine: Engine, worker: Worker, task: Task) -> None:
-    try:
+async def _take_up_one(engine: Engine, worker: Worker, task: Task) -> None:
+    state = engine.app.state
+    if (result := state.result(task)) is not None:
+        await engine.store(worker, task, result)
+    elif (ended := state.exit(task)) is not None:
+        await take_up(engine, worker, task).settle(ended)
+    elif state.was_launched(task) or not state.owner_lives(task):
         run = await find_again(engine, worker, task)
-    except PluginError:
-        return  # the plugin of its place is not here: an engine that has it will come
-    if await run.state() == "ended":
-        await take_up(engine, worker, task).settle(await run.wait())
+        if await run.state() == "ended":
+            await take_up(engine, worker, task).settle(await run.wait())

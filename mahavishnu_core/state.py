@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -58,7 +59,8 @@ class StateDir:
         try:
             for path in (self.root, self.root / "workers", self.root / "open"):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.root.chmod(0o700)
+            if not self.root.stat().st_mode & stat.S_ISVTX:  # /tmp itself is everybody's
+                self.root.chmod(0o700)
             if not os.access(f"{self.root}/open", os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
         except OSError as error:

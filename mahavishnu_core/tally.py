@@ -40,6 +40,8 @@ class Tally:
     retry_at: float | None = None
     awaits_permission: bool = False
     oversize: int = 0
+    is_cut: bool = False
+    """Whether a parser kept only a part of the text."""
     activity: str = ""
     """The last tool used or words said, for the live view. Not made printable."""
     _is_speaking: bool = False
@@ -94,6 +96,7 @@ class Tally:
 
     def _note_notice(self, notice: Notice) -> None:
         self.retry_at = notice.retry_at or self.retry_at
+        self.is_cut = self.is_cut or notice.kind == "cut"
         self.awaits_permission = notice.kind == "permission_request"
         if notice.kind in {"retry", "rate_limit"}:
             self.activity, self._is_speaking = notice.text, False

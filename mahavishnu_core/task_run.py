@@ -69,6 +69,10 @@ class TaskRun:
                 if self.result is None:
                     await self._settle(await self._follow())
             raise
+        except Exception:
+            with trio.move_on_after(TERM_GRACE + _LAST_WAIT, shield=True):
+                await self.cancel()  # whatever went wrong here, nothing is left running for it
+            raise
         finally:
             self.output.close()
 
@@ -165,7 +169,7 @@ class TaskRun:
         while self.output.read(up_to=ended.output_bytes):
             await trio.lowlevel.checkpoint()
         seen = self.output.finish(ended)
-        result = result_of(self.worker, self.task, seen, self.engine.secrets)
+        result = result_of(self.worker, self.task, seen, self.engine.secrets_of(self.worker))
         self.result = self.engine.app.state.settle(self.task, result)
         self.status = self.result.status
         await self.engine.store(self.worker, self.task, self.result)

@@ -132,6 +132,7 @@ def _warnings(seen: Seen) -> list[str]:
         "strays_ended": bool(seen.exit.strays),
         "survivors": bool(seen.exit.survivors),
         "oversize_lines": bool(seen.tally.oversize),
+        "output_cut": seen.tally.is_cut,
     }
     return [name for name, holds in found.items() if holds]
 

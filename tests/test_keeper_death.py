@@ -179,6 +179,27 @@ async def test_a_task_that_was_never_started_is_said_to_be_so_and_not_started(be
     assert (ended.cause, ended.error) == ("cancelled", "its engine ended before it could be started")
 
 
+@pytest.mark.parametrize("name", ["exit.json", "result.json"])
+async def test_a_task_that_another_engine_has_ended_before_it_began_is_not_started(bench, name):
+    task = bench.task()
+    (task.directory / name).write_text('{"cause": "cancelled"}')
+    async with bench.link() as link:
+        ended = await link.launch(task, bench.launch(task, SHELL, "-c", "echo ran >> log")).wait()
+    assert (ended.cause, ended.is_known) == ("cancelled", False)
+    assert not (bench.cwd / "log").exists()
+
+
+@pytest.mark.parametrize("name", ["exit.json", "launch.json"])
+async def test_a_file_that_a_power_cut_has_emptied_is_as_good_as_none(bench, name):
+    task = bench.task()
+    (task.directory / "stdout.jsonl").touch()
+    (task.directory / name).touch()
+    async with bench.link() as link:
+        ended = await link.watch(task).wait()
+    assert (ended.error, ended.is_known) == (None, False)
+    assert bench.state.exit(task) == ended
+
+
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
     """A process that is none of ours."""

@@ -13,8 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from mahavishnu_core.keeper import kept
-from mahavishnu_core.keeper.cgroup import is_available
-from mahavishnu_core.keeper.family import Process
+from mahavishnu_core.keeper.family import Process, read_process
 from mahavishnu_core.keeper.kept import Kept
 from mahavishnu_core.state import StateDir
 from tests.agents import agent, all_agents
@@ -256,20 +255,20 @@ async def test_who_has_lost_its_mark_is_known_by_its_session(bare, bell, gate):
         assert (await neighbour.wait()).strays == ()
 
 
-async def test_a_daemon_that_has_left_even_its_control_group_is_ended(bench, bell, gate):
-    root = next((path for path in CGROUP_ROOTS if (path / "cgroup.procs").exists()), None)
-    if root is None or not is_available():
-        pytest.skip("this machine has no control groups that we may write")
-    leave = f"echo $$ > {root}/cgroup.procs; echo $$ > bell"
-    async with bench.link() as link:
-        run = bench.sh(link, HIDE.replace("echo $$ > bell", leave) + " read _ < gate")
-        pid = int(await bell.line())
+async def test_who_began_after_a_daemon_cannot_have_left_it(bare, bell, gate, second_gate):
+    async with bare.link() as link:
+        leaver = bare.sh(link, f"{HIDE} read _ < gate")
+        daemon = read_process(int(await bell.line()))
+        while True:
+            younger = bare.sh(link, "echo $$ > bell; read _ < gate2")
+            if read_process(int(await bell.line())).start > daemon.start:
+                break  # the kernel counts in hundredths of a second
+            second_gate.let_in()
+            await younger.wait()
         gate.let_in()
-        assert (await run.wait()).exit_code == 0
-        await gone(pid)
-
-
-CGROUP_ROOTS = [Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")]
+        ended = await leaver.wait()
+        second_gate.let_in()
+    assert ended.strays == (f"{daemon.pid} sleep",)
 
 
 async def test_what_ends_by_itself_soon_after_its_command_is_no_stray(bench, gate):

@@ -88,3 +88,35 @@ async def test_a_daemon_that_hides_is_found_though_keeper_and_command_are_gone(b
     (hidden,) = pids - {pid}
     assert (ended.is_known, ended.strays) == (False, (f"{hidden} sleep",))
     assert not lives(hidden)
+
+
+async def test_a_daemon_that_keeps_its_mark_may_live_in_another_group_as_long_as_its_task(bench, bell, gate):
+    root = group_root()
+    move = f"(setsid /bin/sh -c 'echo $$ > {root}/cgroup.procs; echo $$ > bell; exec sleep 60' &)"
+    async with bench.link() as link:
+        run = bench.sh(link, f"{move}; read _ < gate")
+        daemon = int(await bell.line())
+        other = await bench.sh(link, "sleep 0.01 & exit 3").wait()
+        assert (other.exit_code, lives(daemon)) == (3, True)
+        gate.let_in()
+        ended = await run.wait()
+    assert (ended.exit_code, ended.strays, lives(daemon)) == (0, (f"{daemon} sleep",), False)
+
+
+async def test_a_daemon_that_hides_and_leaves_its_group_is_ended_with_its_task(bench, bell, gate):
+    leave = HIDDEN.replace("echo $$ > bell", f"echo $$ > {group_root()}/cgroup.procs; echo $$ > bell")
+    async with bench.link() as link:
+        run = bench.sh(link, f"{leave} read _ < gate")
+        daemon = int(await bell.line())
+        gate.let_in()
+        assert (await run.wait()).exit_code == 0
+        await gone(daemon)
+
+
+def group_root() -> Path:
+    """A group above all of the keeper's, which only those who may do everything can go to."""
+    places = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
+    root = next(path for path in places if (path / "cgroup.procs").exists())
+    if not os.access(root / "cgroup.procs", os.W_OK):
+        pytest.skip("a command of ours cannot leave its control group")
+    return root

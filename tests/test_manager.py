@@ -388,7 +388,7 @@ async def test_a_storage_that_fails_gets_the_result_later_and_harms_nobody(
     assert len(good.kept) == len(bad.kept) == 1
 
 
-async def test_a_storage_that_raises_at_once_is_cut_off_and_the_result_waits_for_it(
+async def test_a_storage_that_raises_at_once_is_named_and_the_result_waits_for_it(
     autojump_clock: MockClock, place: FakePlace, tmp_path: Path
 ) -> None:
     class Broken:
@@ -400,7 +400,51 @@ async def test_a_storage_that_raises_at_once_is_cut_off_and_the_result_waits_for
         (worker_id,) = await manager.spawn_workers("fake")
         assert (await manager.execute_task(worker_id, "go")).is_success()
         assert [task.task_id for task in manager.app.state.open_tasks()] == [f"{worker_id}.1"]
-        assert [refused.name for refused in manager.app.host.refused] == ["broken"]
+        (failure,) = manager.storage_failures
+        assert (failure.storage, "cannot even begin" in failure.error) == ("broken", True)
+
+
+async def test_a_storage_that_hangs_is_left_behind_and_asked_again_later(
+    autojump_clock: MockClock, place: FakePlace, tmp_path: Path
+) -> None:
+    class Hanging:
+        @hookimpl
+        def store_result(self, task: Task) -> object:
+            return self.hang()
+
+        async def hang(self) -> None:
+            await trio.sleep_forever()
+
+    async with WorkerManager(app_of(tmp_path, fake=place, hanging=Hanging())) as manager:
+        (worker_id,) = await manager.spawn_workers("fake")
+        assert (await manager.execute_task(worker_id, "go")).is_success()
+        assert [failure.error for failure in manager.storage_failures] == ["it has not answered for 30 s"]
+        assert (await manager.health()).not_stored == (f"{worker_id}.1",)
+
+
+async def test_what_a_missing_plugin_left_does_not_stop_an_engine(
+    autojump_clock: MockClock, place: FakePlace, tmp_path: Path
+) -> None:
+    place.script = lambda _: [Hang()]
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("fake")
+        with trio.move_on_after(1):
+            await manager.execute_task(worker_id, "go")
+    (tmp_path / f"state/workers/{worker_id}/tasks/{worker_id}.1/result.json").unlink()
+    (tmp_path / f"state/open/{worker_id}.1").touch()
+    async with WorkerManager(app_of(tmp_path)) as manager:
+        await manager.recover()
+        assert [task.task_id for task in manager.app.state.open_tasks()] == [f"{worker_id}.1"]
+
+
+async def test_values_of_a_types_own_environment_do_not_show_in_results(
+    autojump_clock: MockClock, place: FakePlace, tmp_path: Path
+) -> None:
+    place.types = (attrs.evolve(place.types[0], env={"MY_API_KEY": "supersecret-1"}),)
+    place.script = lambda _: [Say({"type": "result", "result": "it is supersecret-1"}), Leave()]
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("fake")
+        assert (await manager.execute_task(worker_id, "go")).output == "it is [redacted]"
 
 
 async def test_events_are_told_in_order_without_a_gap(

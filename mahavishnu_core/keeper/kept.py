@@ -222,6 +222,11 @@ def was_launched(directory: str) -> bool:
     return os.path.lexists(f"{directory}/stdout.jsonl")
 
 
+def has_ended(directory: str) -> bool:
+    """Whether a task has an exit or a result already."""
+    return os.path.lexists(f"{directory}/exit.json") or os.path.lexists(f"{directory}/result.json")
+
+
 def read_exit(directory: str) -> dict[str, object] | None:
     """The exit that was written for a task, None while there is none."""
     return _read_json(f"{directory}/exit.json")
@@ -254,7 +259,7 @@ def _read_json(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
             record: dict[str, Any] = json.load(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):  # a power cut may leave an empty file
         return None
     return record
 

@@ -16,9 +16,10 @@ import time
 from collections import deque
 
 from mahavishnu_core.keeper import kept as life
-from mahavishnu_core.keeper.cgroup import ControlGroups, members, remove
-from mahavishnu_core.keeper.family import Process, children, descendants, marked, snapshot, task_of
+from mahavishnu_core.keeper.cgroup import ControlGroups, remove
+from mahavishnu_core.keeper.family import Process, children, snapshot
 from mahavishnu_core.keeper.kept import Kept, Launch
+from mahavishnu_core.keeper.kinship import family_of, ownerless
 from mahavishnu_core.keeper.link import Link
 
 TICK = 0.05
@@ -131,6 +132,10 @@ class Server:
         launch = Launch(**message)  # type: ignore[arg-type]  # our own engine wrote it
         launch = launch._replace(limit=int(launch.limit), timeout=float(launch.timeout))
         self._watchers.setdefault(launch.task_id, set()).add(link)
+        if life.has_ended(launch.directory):  # another engine ended it before it began
+            record = life.read_exit(launch.directory) or life.unseen_exit(cause="cancelled")
+            self._dismiss(launch.task_id, "ended", exit=record)
+            return
         self._queue.append((launch, link))
         if launch.detached:
             self._tell(launch.task_id, "queued")  # its engine waits for this before it leaves
@@ -240,10 +245,10 @@ class Server:
         only_gone = not orphans and all(task.is_child and task.left_at for task in due)
         table = {} if only_gone else snapshot()
         for task in due:
-            family = {} if only_gone else self._family(task, table, orphans)
+            family = {} if only_gone else family_of(task, self._tasks, table, orphans)
             if task.next_step(now, family):
                 self._finish(task, now, family)
-        self._end_ownerless(table, orphans)
+        life.send(signal.SIGKILL, ownerless(self._tasks, table, orphans))
         for path, record in list(self._unwritten.items()):
             self._write(path, record)
 
@@ -254,39 +259,6 @@ class Server:
         while self._queue:
             launch, _ = self._queue.popleft()
             self._record_exit(launch.task_id, launch.directory, life.unseen_exit(cause="cancelled"))
-
-    def _family(self, task: Kept, table: dict[int, Process], orphans: list[int]) -> dict[int, Process]:
-        """Who belongs to a task: descendants of its command, and orphans that came back to us."""
-        leader = task.process.pid
-        roots = [leader] if task.left_at is None else []
-        roots += [pid for pid in orphans if pid in table and self._belongs(table[pid], task)]
-        if not task.is_child:
-            roots += marked(table, task.task_id)
-        if task.group:
-            roots += members(task.group)
-        return descendants(table, roots)
-
-    def _belongs(self, orphan: Process, task: Kept) -> bool:
-        """Whether an orphan comes from a task: by session, by its mark, or as no other task is left."""
-        if orphan.session == task.process.pid:
-            return True
-        owner = task_of(orphan.pid)
-        if owner is not None and owner in self._tasks:
-            return owner == task.task_id
-        return self._suspects(orphan) == [task]
-
-    def _suspects(self, orphan: Process) -> list[Kept]:
-        """The tasks that an orphan may come from: not those whose control group would show it."""
-        return [
-            task for task in self._tasks.values() if not task.group and task.process.start <= orphan.start
-        ]
-
-    def _end_ownerless(self, table: dict[int, Process], orphans: list[int]) -> None:
-        """Kill orphans that no task can own any more: their own ended while others were suspected."""
-        grouped = {pid for task in self._tasks.values() if task.group for pid in members(task.group)}
-        for orphan in (table[pid] for pid in orphans if pid in table and pid not in grouped):
-            if task_of(orphan.pid) not in self._tasks and not self._suspects(orphan):
-                life.send(signal.SIGKILL, [orphan.pid])
 
     def _finish(self, task: Kept, now: float, family: dict[int, Process]) -> None:
         del self._tasks[task.task_id]

@@ -1,19 +1,14 @@
-"""What holds for the real claude and the real qwen alike."""
+"""What a task on the real claude or the real qwen comes to."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
 from pathlib import Path
 
 import pytest
 import trio
 
-from mahavishnu_core import WorkerManager
-from mahavishnu_core.app import load_app
-from tests.processes import lives
 from tests.real_cli.site import CLAUDE, QWEN, execution
 
 pytestmark = pytest.mark.real_cli
@@ -31,8 +26,11 @@ async def test_three_workers_at_once_give_three_whole_results(site, agent):
     for result in done.results:
         assert result.metadata["usage"]["output_tokens"] >= 2000
         assert (result.exit_code, result.metadata["turns"], result.metadata["warnings"]) == (0, 1, [])
-        cost = result.metadata["cost_usd"], result.metadata["cost_origin"]
-        assert cost == (None, "unknown") if agent.name == "qwen" else (cost[0] > 0 and cost[1] == "reported")
+        if agent is CLAUDE:
+            assert result.metadata["cost_usd"] > 0
+        else:
+            assert result.metadata["cost_usd"] is None
+        assert result.metadata["cost_origin"] == ("reported" if agent is CLAUDE else "unknown")
 
 
 async def test_a_tool_call_does_its_work_in_the_workspace(site, agent):
@@ -49,93 +47,6 @@ async def test_a_second_task_on_a_worker_remembers_the_first(site, agent):
     assert second.output == "turn 2; you said: My name is Ada | Who am I?"
     assert second.metadata["session_id"] == first.metadata["session_id"]
     assert second.metadata["task_id"] == f"{first.worker_id}.2"
-
-
-async def test_a_worker_whose_engine_was_killed_finishes_and_remembers(site, agent, bell, gate):
-    command = "echo here > bell; read _ < gate; echo finished work"
-    async with site.start(*execution(agent.shell_type, command), script="obey") as running:
-        assert await bell.line() == "here"
-        running.process.kill()
-        await running.process.wait()
-    (listed,) = (await site.run("workers", "list", "--json")).json
-    assert (listed["status"], listed["worker_type"]) == ("running", agent.shell_type)
-
-    gate.let_in()
-    assert (await site.run("workers", "monitor", listed["worker_id"])).code == 0
-    (listed,) = (await site.run("workers", "list", "--json")).json
-    assert listed["status"] == "completed"
-    (found,) = (await site.run("results", "search", "finished work", "--json")).results
-    assert found.is_success()
-    assert "finished work" in found.output
-    after = await site.execute(found.worker_id, "What was it?", script="memory")
-    assert after.output == f"turn 2; you said: {command} | What was it?"
-
-
-async def test_ctrl_c_ends_a_running_command_and_the_worker_still_remembers(site, agent, bell):
-    command = "echo $$ > bell; sleep 61 & sleep 62; wait"
-    args = execution(agent.shell_type, command, "--json")
-    async with site.start(*args, script="obey") as running:
-        tool = int(await bell.line())
-        assert os.getsid(tool) != site.agent_pid, "both give it a session of its own"
-        running.process.send_signal(signal.SIGINT)
-        done = await running.done()
-    assert done.code == 130
-    assert not lives(tool)
-    assert (done.result.status.value, done.result.metadata["reason"]) == ("cancelled", "cancelled")
-    after = await site.execute(done.result.worker_id, "What was it?", script="memory")
-    assert after.output == f"turn 2; you said: {command} | What was it?"
-
-
-async def test_a_deadline_ends_even_a_command_that_is_deaf_to_signals(site, bell, set_environ):
-    set_environ(site.environ("obey_silently"))
-    command = "trap '' TERM HUP INT; echo $$ > bell; sleep 63 & sleep 64; wait"
-    async with WorkerManager(load_app(config_dir=site.config)) as manager:
-        workers = [
-            (await manager.spawn_workers(agent.shell_type, repo=site.work))[0] for agent in (CLAUDE, QWEN)
-        ]
-        results = await manager.execute_batch(workers, [command] * 2, timeout_seconds=20)
-    tools = [int(line) for line in await bell.lines(2)]
-    assert [lives(tool) for tool in tools] == [False, False]
-    assert [result.status.value for result in results] == ["timeout", "timeout"]
-    assert [result.error for result in results] == ["Task timed out after 20 s"] * 2
-    assert all(20 <= result.duration_seconds < 30 for result in results)
-
-
-async def test_an_agent_that_is_killed_leaves_nothing_running(site, agent, bell):
-    command = "trap '' HUP TERM INT; echo $$ > bell; sleep 61 & sleep 62; wait"
-    async with site.start(*execution(agent.shell_type, command, "--json"), script="obey") as running:
-        tool = int(await bell.line())
-        os.kill(site.agent_pid, signal.SIGKILL)
-        done = await running.done()
-    assert done.code == 1
-    assert not lives(tool)
-    assert (done.result.status.value, done.result.metadata["reason"]) == ("failed", "signal")
-    assert done.result.metadata["evidence"]["signal"] == "SIGKILL"
-    strays = done.result.metadata["evidence"]["strays"]
-    assert sum(stray.endswith(" sleep") for stray in strays) == 2
-    assert done.result.metadata["warnings"] == ["strays_ended"]
-
-
-async def test_a_command_in_the_background_does_not_outlive_the_answer(site, agent):
-    result = await site.execute(agent.shell_type, "Start it", script="background")
-    assert result.is_success()
-    assert result.output.startswith("Started.")
-
-
-async def test_words_arrive_while_the_model_speaks_and_sigterm_ends_it(site, agent):
-    async with site.start(*execution(agent.type, "Talk", "--jsonl"), script="slow") as running:
-        heard: list[str] = []
-        while len(heard) < 3:
-            line = await running.line()
-            if line["type"] == "text":
-                assert line["partial"]
-                heard.append(line["text"])
-        running.process.terminate()
-        done = await running.done()
-    assert "".join(heard).startswith("tick000")
-    assert done.code == 143
-    assert done.lines[-1]["type"] == "result"
-    assert done.lines[-1]["status"] == "cancelled"
 
 
 async def test_events_are_numbered_without_a_gap(site, agent):
@@ -158,21 +69,20 @@ async def test_any_prompt_arrives_as_it_was_given(site, agent):
         "1 MB": "".join(f"line {number:07d} é\n" for number in range(65_000)) + "end",
     }
     assert len(prompts["1 MB"].encode()) > 1_000_000
-    arrived: dict[str, object] = {}
+    (site.work / "long prompt").write_text(prompts["1 MB"])
+    arrived: dict[str, str] = {}
 
     async def give(name: str) -> None:
-        file = site.root / f"prompt {len(name)} {name[-1:].replace('/', '_')}"
-        file.write_text(prompts[name])
-        args = ["-n", "1", "-t", agent.type, "--json"]
-        given = ["--prompt-file", str(file)] if name == "1 MB" else ["-p", prompts[name]]
-        done = await site.run("workers", "execute", *args, *given, script="echo")
+        given = ["--prompt-file", "long prompt"] if name == "1 MB" else ["-p", prompts[name]]
+        args = ["workers", "execute", "-n", "1", "-t", agent.type, *given, "--json"]
+        done = await site.run(*args, script="echo")
         arrived[name] = json.loads(done.result.output)["sha256"]
 
     async with trio.open_nursery() as nursery:
         for name in prompts:
             nursery.start_soon(give, name)
     # qwen puts two line feeds behind a prompt that it reads from its standard input
-    tail = "\n\n" if agent.name == "qwen" else ""
+    tail = "\n\n" if agent is QWEN else ""
     assert arrived == {name: _sha256(prompt + tail) for name, prompt in prompts.items()}
 
 
@@ -221,7 +131,7 @@ async def test_an_agent_sees_its_own_vendors_variables_and_no_mark_of_an_outer_r
     assert result.is_success()
     assert seen["MAHAVISHNU_TASK"] == result.metadata["task_id"]
     vendors = {name.split("_")[0] for name in seen} & {"ANTHROPIC", "OPENAI"}
-    assert vendors == {"ANTHROPIC" if agent.name == "claude" else "OPENAI"}
+    assert vendors == {"ANTHROPIC" if agent is CLAUDE else "OPENAI"}
     assert not outer.keys() & seen.keys()
     assert "MAHAVISHNU_STATE_DIR" not in seen
 
@@ -229,7 +139,7 @@ async def test_an_agent_sees_its_own_vendors_variables_and_no_mark_of_an_outer_r
 async def test_a_secret_is_in_no_file_of_the_state_directory_but_the_agents_own_output(site, agent):
     secret = "sk-0123456789-very-secret"
     keys = {"ANTHROPIC_API_KEY": secret, "OPENAI_API_KEY": secret}
-    name = "ANTHROPIC_API_KEY" if agent.name == "claude" else "OPENAI_API_KEY"
+    name = "ANTHROPIC_API_KEY" if agent is CLAUDE else "OPENAI_API_KEY"
     command = f"echo the key is ${name}"
     done = await site.run(*execution(agent.shell_type, command, "--json"), script="obey", env=keys)
     assert done.result.is_success()

@@ -13,7 +13,7 @@ import attrs
 
 from tests.scripted_model import faults  # noqa: F401  # registers its scripts
 from tests.scripted_model.calls import delegate, read, shell, write
-from tests.scripted_model.conversation import Conversation, Fault, Reply, Text, Thinking, Usage, say
+from tests.scripted_model.conversation import Conversation, Reply, Text, Thinking, Usage, say
 from tests.scripted_model.registry import script
 
 if TYPE_CHECKING:
@@ -116,12 +116,6 @@ def bash_ok(c: Conversation) -> Reply:
 def obey(c: Conversation) -> Reply:
     """Runs what the prompt says, as a command line."""
     return _run(c, c.prompt.strip())
-
-
-@script
-def obey_silently(c: Conversation) -> Reply:
-    """The same, and no word of what came of it."""
-    return Reply((Text("I"),), fault=Fault("silence", after=0)) if c.rounds else obey(c)
 
 
 @script

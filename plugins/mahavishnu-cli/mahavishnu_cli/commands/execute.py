@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mahavishnu_cli.signals import Interrupts
     from mahavishnu_cli.start import Start
     from mahavishnu_core import WorkerManager, WorkerResult
+    from mahavishnu_core.models import JSON
 
 _DEFAULT_COUNT = 3
 
@@ -127,14 +128,25 @@ def _read(file: str) -> bytes:
 async def _detach(
     manager: WorkerManager, ids: list[str], prompt: str, seconds: float | None, style: Style
 ) -> int:
-    submitted = [(each, await manager.submit_task(each, prompt, timeout_seconds=seconds)) for each in ids]
+    submitted: list[JSON] = []
+    begun: list[str] = []
+    statuses = [0]
+    for worker_id in ids:
+        try:
+            task_id = await manager.submit_task(worker_id, prompt, timeout_seconds=seconds)
+        except UsageError as error:  # it is busy, say: the others get theirs
+            complain(str(error))
+            statuses.append(error.exit_status)
+            continue
+        begun.append(worker_id)
+        submitted.append({"worker_id": worker_id, "task_id": task_id})
+        if style != "json":
+            emit(task_id)
     if style == "json":
-        emit_json([{"worker_id": worker_id, "task_id": task_id} for worker_id, task_id in submitted])
-        return 0
-    for _, task_id in submitted:
-        emit(task_id)
-    say(f"watch them with 'mahavishnu workers monitor {' '.join(ids)}'")
-    return 0
+        emit_json(submitted)
+    elif begun:
+        say(f"watch them with 'mahavishnu workers monitor {' '.join(begun)}'")
+    return worst(statuses)
 
 
 async def _see_through(
