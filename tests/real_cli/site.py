@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 import attrs
+import pytest
 import trio
 
 from mahavishnu_core.models import WorkerResult
@@ -20,6 +21,7 @@ from tests.scripted_model import clients
 
 if TYPE_CHECKING:
     from mahavishnu_core.models import JSON
+    from tests.keeping import Fifo
     from tests.scripted_model.server import ModelServer
 
 PROGRAM = str(Path(sys.executable).with_name("mahavishnu"))
@@ -210,6 +212,18 @@ class Running:
             self._out += chunk
         line, _, self._out = self._out.partition(b"\n")
         return json.loads(line)
+
+    async def rung(self, bell: Fifo) -> str:
+        """What its agent's command tells the bell; fails if it ends without that."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fail_at_end)
+            line = await bell.line()
+            nursery.cancel_scope.cancel()
+        return line
+
+    async def _fail_at_end(self) -> None:
+        await self.process.wait()
+        pytest.fail(f"it has ended: {await self.done()}")
 
     async def done(self) -> Done:
         """What it prints from here on, and how it ends."""

@@ -22,7 +22,7 @@ DEAF = "trap '' TERM HUP INT; echo $$ > bell; sleep 61 & sleep 62; wait"
 async def test_a_worker_whose_engine_was_killed_finishes_and_remembers(site, agent, bell, gate):
     command = "echo here > bell; read _ < gate; echo finished work"
     async with site.start(*execution(agent.shell_type, command), script="obey") as running:
-        assert await bell.line() == "here"
+        assert await running.rung(bell) == "here"
         running.process.kill()
         await running.process.wait()
     (listed,) = (await site.run("workers", "list", "--json")).json
@@ -43,7 +43,7 @@ async def test_ctrl_c_ends_a_running_command_and_the_worker_still_remembers(site
     command = "echo $$ > bell; sleep 61 & sleep 62; wait"
     args = execution(agent.shell_type, command, "--json")
     async with site.start(*args, script="obey") as running:
-        tool = int(await bell.line())
+        tool = int(await running.rung(bell))
         assert os.getsid(tool) != site.agent_pid, "both give it a session of its own"
         running.process.send_signal(signal.SIGINT)
         done = await running.done()
@@ -71,7 +71,7 @@ async def test_a_deadline_ends_even_a_command_that_is_deaf_to_signals(site, bell
 
 async def test_an_agent_that_is_killed_leaves_nothing_running(site, agent, bell):
     async with site.start(*execution(agent.shell_type, DEAF, "--json"), script="obey") as running:
-        tool = int(await bell.line())
+        tool = int(await running.rung(bell))
         os.kill(site.agent_pid, signal.SIGKILL)
         done = await running.done()
     assert done.code == 1
