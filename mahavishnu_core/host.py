@@ -35,9 +35,12 @@ class Refused:
     source: str
     reason: str
     cause: BaseException | None = attrs.field(default=None, eq=False, repr=False)
+    hook: str | None = None
+    """The hook in which it failed, for one that takes part in the others."""
 
     def __str__(self) -> str:
-        return f"plugin {self.name!r} ({self.source}) not loaded: {self.reason}"
+        what = "not loaded" if self.hook is None else f"not asked for {self.hook} any more"
+        return f"plugin {self.name!r} ({self.source}) {what}: {self.reason}"
 
 
 @attrs.define
@@ -134,7 +137,7 @@ class Host:
 
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
         caller: pluggy.HookCaller = getattr(self._plugins.hook, hook)
-        found = reversed(caller.get_hookimpls())
+        found = caller.get_hookimpls()  # the core first: nobody answers in its place
         return [each for each in found if (each.plugin_name, hook) not in self._silenced]
 
     def _hooks_of(self, name: str) -> tuple[str, ...]:
@@ -160,7 +163,7 @@ class Host:
     def _cut_off(self, name: str, hook: str, failure: Exception) -> None:
         cause = failure.__cause__ or failure
         reason = f"{hook} failed: {_explain(cause)}"
-        self.refused.append(Refused(name, self.distribution(name), reason, cause))
+        self.refused.append(Refused(name, self.distribution(name), reason, cause, hook))
         self._silenced.add((name, hook))
 
 
