@@ -59,6 +59,8 @@ def real_clis(session: nox.Session) -> None:
         "pytest",
         "-m",
         "real_cli",
+        "-o",
+        "faulthandler_timeout=300",  # qwen retries a failing server in silence for two minutes
         *session.posargs,
         env={"PATH": path, "MAHAVISHNU_REQUIRE_CLIS": "1"},
     )

@@ -88,13 +88,18 @@ class Tally:
         if not self.keeps_text or event.parent is not None or isinstance(event, Thinking):
             return
         if not event.partial:
-            self._text_length -= sum(map(len, self._pieces))
-            self._pieces.clear()
+            self._drop_pieces()
         if self._text_length + len(event.text) <= _TEXT_LIMIT:
             (self._pieces if event.partial else self._texts).append(event.text)
             self._text_length += len(event.text)
 
+    def _drop_pieces(self) -> None:
+        self._text_length -= sum(map(len, self._pieces))
+        self._pieces.clear()
+
     def _note_notice(self, notice: Notice) -> None:
+        if notice.kind == "retry":
+            self._drop_pieces()  # what was said is said anew
         self.retry_at = notice.retry_at or self.retry_at
         self.is_cut = self.is_cut or notice.kind == "cut"
         self.awaits_permission = notice.kind == "permission_request"
