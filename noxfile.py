@@ -28,7 +28,16 @@ def lint(session: nox.Session) -> None:
     session.run(*PYTHON, "ruff", "check", ".")
     session.run(*PYTHON, "ruff", "format", "--check", ".")
     session.run(
-        *PYTHON, "flake8", "--select", "ASYNC1,ASYNC2", "--isolated", "--max-line-length", "200", *CODE
+        *PYTHON,
+        "flake8",
+        "--select",
+        "ASYNC1,ASYNC2",
+        "--startable-in-context-manager",
+        "_keep_open",
+        "--isolated",
+        "--max-line-length",
+        "200",
+        *CODE,
     )
 
 

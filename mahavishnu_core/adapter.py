@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+import trio
 
 from mahavishnu_core.errors import UsageError
+from mahavishnu_core.manager import CLOSE_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,8 +77,9 @@ class WorkerOrchestratorAdapter(OrchestratorAdapter):
                 ids, [prompt] * count, timeout_seconds=_seconds(task.get("timeout"))
             )
         finally:
-            for worker_id in ids:
-                await self.manager.close_worker(worker_id)
+            with trio.move_on_after(CLOSE_PATIENCE, shield=True):
+                for worker_id in ids:
+                    await self.manager.close_worker(worker_id)
         return _summary(results, repos)
 
     async def get_health(self) -> dict[str, JSON]:

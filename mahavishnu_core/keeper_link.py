@@ -208,7 +208,7 @@ async def open_keeper(state_dir: Path) -> AsyncIterator[KeeperLink]:
     """The link to the keeper of a state directory, for as long as the block lasts."""
     async with trio.open_nursery() as nursery:
         link = KeeperLink(state_dir)
-        nursery.start_soon(link.serve)
+        nursery.start_soon(link.serve)  # noqa: ASYNC113  # what is said before it runs waits for it
         yield link
         nursery.cancel_scope.cancel()
 

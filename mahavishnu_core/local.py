@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import trio
+
 from mahavishnu_core.environment import compose
 from mahavishnu_core.errors import MissingError, UsageError
 from mahavishnu_core.keeper.kept import Launch
@@ -26,6 +28,7 @@ _LONGEST_WORD = 128 * 1024
 
 async def make_ready(worker: Worker) -> Mapping[str, JSON]:
     """A local worker needs nothing but its workspace. Raises UsageError where that is not a directory."""
+    await trio.lowlevel.checkpoint()
     if not worker.workspace.is_dir():
         raise UsageError(f"{str(worker.workspace)!r} is not a directory: name an existing one with --repo")
     return {}
@@ -33,6 +36,7 @@ async def make_ready(worker: Worker) -> Mapping[str, JSON]:
 
 async def give_back() -> None:
     """A local worker takes nothing while it is idle."""
+    await trio.lowlevel.checkpoint()
 
 
 async def launch_command(

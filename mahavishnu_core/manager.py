@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LEAST, MOST = 1, 100
 """Bounds of how many tasks may run at once."""
+CLOSE_PATIENCE = 30.0
+"""Seconds that closing workers may take when their caller is being cancelled."""
 
 
 @attrs.define
@@ -75,7 +77,7 @@ class WorkerManager:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, trace)
+        return await self._stack.__aexit__(kind, error, trace)  # noqa: ASYNC102  # the nursery sees to it
 
     @property
     def engine(self) -> Engine:
@@ -109,7 +111,7 @@ class WorkerManager:
             while len(made) < count:
                 made.append((await spawn(self.engine, kind, workspace)).worker_id)
         except BaseException:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(CLOSE_PATIENCE, shield=True):
                 for worker_id in made:
                     await self.close_worker(worker_id)
             raise

@@ -166,7 +166,7 @@ class TaskRun:
         return "output_limit" if self.output.size > OUTPUT_LIMIT else None
 
     async def _settle(self, ended: Exit) -> WorkerResult:
-        while self.output.read(up_to=ended.output_bytes):
+        while self.output.read(up_to=ended.output_bytes):  # noqa: ASYNC110  # it reads, it does not wait
             await trio.lowlevel.checkpoint()
         seen = self.output.finish(ended)
         result = result_of(self.worker, self.task, seen, self.engine.secrets_of(self.worker))

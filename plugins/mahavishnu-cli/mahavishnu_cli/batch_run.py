@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mahavishnu_cli.foreground import Foreground
     from mahavishnu_core.state import StateDir
 
+_CLOSE_PATIENCE = 30.0
+"""Seconds that closing a worker may take when the batch is being cancelled."""
+
 
 @attrs.frozen
 class Plan:
@@ -120,7 +123,8 @@ class BatchRun:
         try:
             return await self._execute(worker_id, item)
         finally:
-            await manager.close_worker(worker_id)
+            with trio.move_on_after(_CLOSE_PATIENCE, shield=True):
+                await manager.close_worker(worker_id)
 
     async def _execute(self, worker_id: str, item: Item) -> WorkerResult | None:
         self._journal.note(item, self._next_task_id(worker_id))

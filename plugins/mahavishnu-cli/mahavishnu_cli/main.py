@@ -95,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = root.main(list(arguments), PROGRAM, standalone_mode=False, obj=start)
         status = status if isinstance(status, int) else 0
-    except BaseException as error:  # noqa: BLE001  # the border: whatever comes becomes a line and a status
+    except BaseException as error:  # noqa: ASYNC103, BLE001  # the border: all becomes a line and a status
         status = report(error, debug=start.debug)
     start.tell_refused()
     return worst([status, 1 if streams.lost_output() else 0])
