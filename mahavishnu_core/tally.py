@@ -48,6 +48,8 @@ class Tally:
     _texts: list[str] = attrs.field(factory=list)
     _pieces: list[str] = attrs.field(factory=list)
     """Of a text that has not come whole yet."""
+    _is_said_anew: bool = False
+    """Whether the agent tries again, so that the next piece takes the place of those before."""
     _text_length: int = 0
 
     @property
@@ -87,7 +89,7 @@ class Tally:
             self._is_speaking = event.partial
         if not self.keeps_text or event.parent is not None or isinstance(event, Thinking):
             return
-        if not event.partial:
+        if self._is_said_anew or not event.partial:
             self._drop_pieces()
         if self._text_length + len(event.text) <= _TEXT_LIMIT:
             (self._pieces if event.partial else self._texts).append(event.text)
@@ -96,10 +98,10 @@ class Tally:
     def _drop_pieces(self) -> None:
         self._text_length -= sum(map(len, self._pieces))
         self._pieces.clear()
+        self._is_said_anew = False
 
     def _note_notice(self, notice: Notice) -> None:
-        if notice.kind == "retry":
-            self._drop_pieces()  # what was said is said anew
+        self._is_said_anew = self._is_said_anew or notice.kind == "retry"
         self.retry_at = notice.retry_at or self.retry_at
         self.is_cut = self.is_cut or notice.kind == "cut"
         self.awaits_permission = notice.kind == "permission_request"

@@ -129,6 +129,7 @@ def test_an_answer_ended_in_the_middle_gives_what_had_come_of_it() -> None:
 def test_what_was_said_before_a_retry_is_not_said_twice() -> None:
     events = [Text("sec", partial=True), Notice("retry", "1 of 2"), Text("sec", partial=True)]
     assert result_of(WORKER, TASK, seen(*events)).output == "sec"
+    assert result_of(WORKER, TASK, seen(*events[:2])).output == "sec"
 
 
 def test_what_was_used_is_in_the_result() -> None:
