@@ -27,7 +27,7 @@ STORE_PATIENCE = 30.0
 Observer = Callable[[TaskEvent], None]
 
 
-@attrs.define(eq=False)
+@attrs.frozen
 class StorageFailure:
     """A storage that could not keep the result of a task; it is asked again by ``results sync``."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import signal
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -138,14 +137,6 @@ class Exit:
     @property
     def is_known(self) -> bool:
         return self.exit_code is not None or self.signal is not None or self.error is not None
-
-
-def signal_name(number: int) -> str:
-    """``SIGSEGV`` for 11; a number that has no name stays a number."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 _EMOJI = {

@@ -51,8 +51,8 @@ class TaskOutput:
                 self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             except FileNotFoundError:
                 return 0
-        is_before = up_to is not None and self.size < up_to
-        chunk = os.read(self._file, min(_CHUNK, up_to - self.size) if is_before and up_to else _CHUNK)
+        ahead = 0 if up_to is None else up_to - self.size
+        chunk = os.read(self._file, min(_CHUNK, ahead) if ahead > 0 else _CHUNK)
         if chunk:
             self.size += len(chunk)
             self._take(self._reader.feed(chunk), self.size)

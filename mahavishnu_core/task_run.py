@@ -111,7 +111,7 @@ class TaskRun:
             except MahavishnuError as error:
                 return Exit(error=str(error), ended=utc_now())
         if self._run is None:
-            return Exit(cause="cancelled", error="cancelled before it was started", ended=utc_now())
+            return _never_started()
         if self._is_cancelled:
             await self._run.end("cancelled", TERM_GRACE)
         await self._run.started()
@@ -121,7 +121,7 @@ class TaskRun:
     async def _follow(self) -> Exit:
         """Read until the command has ended and its output is read to the end."""
         if self._run is None:
-            return Exit(cause="cancelled", error="cancelled before it was started", ended=utc_now())
+            return _never_started()
         speaks_json = self.worker.type.progress_tracking == "stream-json"
         self.status = WorkerStatus.STARTING if speaks_json else WorkerStatus.RUNNING
         self._last_event_at = trio.current_time()
@@ -179,3 +179,7 @@ class TaskRun:
 def take_up(engine: Engine, worker: Worker, task: Task) -> TaskRun:
     """A task as this engine begins to deal with it. Raises PluginError without its agent's plugin."""
     return TaskRun(engine, worker, task, engine.app.state.status(task), open_output(engine, worker, task))
+
+
+def _never_started() -> Exit:
+    return Exit(cause="cancelled", error="cancelled before it was started", ended=utc_now())

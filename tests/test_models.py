@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mahavishnu_core import WorkerResult, WorkerStatus
-from mahavishnu_core.models import Exit, Worker, WorkerType, signal_name, utc_now
+from mahavishnu_core.keeper.kept import signal_name
+from mahavishnu_core.models import Exit, Worker, WorkerType, utc_now
 
 SEVEN = ["pending", "starting", "running", "completed", "failed", "timeout", "cancelled"]
 

@@ -135,7 +135,7 @@ class Kept:
         code = None if self.status is None else os.waitstatus_to_exitcode(self.status)
         return {
             "exit_code": code if code is not None and code >= 0 else None,
-            "signal": _signal_name(-code) if code is not None and code < 0 else None,
+            "signal": signal_name(-code) if code is not None and code < 0 else None,
             "ended": _utc_now(),
             "duration_seconds": round(now - self.began, 6),
             "cause": self.cause,
@@ -285,7 +285,8 @@ def _size(path: str) -> int:
         return 0
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """``SIGSEGV`` for 11; a number that has no name stays a number."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -28,13 +28,15 @@ def family_of(
 
 def ownerless(tasks: Mapping[str, Kept], table: dict[int, Process], orphans: Iterable[int]) -> list[int]:
     """The orphans that no task can own any more: their own ended while others were suspected."""
-    grouped = {pid for task in tasks.values() if task.group for pid in members(task.group)}
-    candidates = [table[pid] for pid in orphans if pid in table and pid not in grouped]
-    return [
-        orphan.pid
-        for orphan in candidates
+    suspicious = [
+        orphan
+        for orphan in (table[pid] for pid in orphans if pid in table)
         if task_of(orphan.pid) not in tasks and not _suspects(orphan, tasks)
     ]
+    if not suspicious:  # as nearly always: the groups of all commands need not be read
+        return []
+    grouped = {pid for task in tasks.values() if task.group for pid in members(task.group)}
+    return [orphan.pid for orphan in suspicious if orphan.pid not in grouped]
 
 
 def _belongs(orphan: Process, task: Kept, tasks: Mapping[str, Kept]) -> bool:
