@@ -48,6 +48,8 @@ class Engine:
     """Values that are taken out of results."""
     observers: list[Observer] = attrs.field(factory=list)
     storage_failures: list[StorageFailure] = attrs.field(factory=list)
+    settling: trio.Lock = attrs.field(factory=trio.Lock)
+    """Held for one verdict: one a turn of the loop, so that a free slot is filled before many are given."""
     _held: dict[str, object] = attrs.field(factory=dict)
     _opening: trio.Lock = attrs.field(factory=trio.Lock)
 
@@ -64,9 +66,10 @@ class Engine:
 
         It lives in a task of its own: what opens a nursery must be closed by the task that opened it.
         """
-        async with self._opening:
-            if key not in self._held:
-                self._held[key] = await self._nursery.start(_keep_open, opener)
+        if key not in self._held:
+            async with self._opening:
+                if key not in self._held:
+                    self._held[key] = await self._nursery.start(_keep_open, opener)
         return cast("T", self._held[key])
 
     def tell(self, task: Task, first_seq: int, events: list[Event]) -> None:

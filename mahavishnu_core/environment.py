@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from fnmatch import translate
-from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,14 +39,26 @@ ALLOWED = (
 """What every program needs to find its way; nothing here is a secret of a vendor."""
 
 
-def compose(environ: Mapping[str, str], command: Command, task_id: str) -> dict[str, str]:
-    """The whole environment of a command, with the mark that tells whose it is."""
-    wanted, dropped = _any_of((*ALLOWED, *command.pass_env)), _any_of(command.drop_env)
-    passed = {name: value for name, value in environ.items() if wanted(name) and not dropped(name)}
-    return passed | dict(command.env) | {"MAHAVISHNU_TASK": task_id}
+class CallersEnvironment:
+    """The caller's variables as they were when the engine began, and what of them a command gets."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = dict(environ)
+        self._passed: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, str]] = {}
+        """By what commands ask for and refuse: few kinds of commands, many tasks."""
+
+    def compose(self, command: Command, task_id: str) -> dict[str, str]:
+        """The whole environment of a command, with the mark that tells whose it is."""
+        terms = (command.pass_env, command.drop_env)
+        if terms not in self._passed:
+            self._passed[terms] = self._choose(*terms)
+        return self._passed[terms] | dict(command.env) | {"MAHAVISHNU_TASK": task_id}
+
+    def _choose(self, pass_env: tuple[str, ...], drop_env: tuple[str, ...]) -> dict[str, str]:
+        wanted, dropped = _any_of((*ALLOWED, *pass_env)), _any_of(drop_env)
+        return {name: value for name, value in self._environ.items() if wanted(name) and not dropped(name)}
 
 
-@cache
 def _any_of(patterns: tuple[str, ...]) -> Callable[[str], object]:
     """Whether a name is one of these, or matches one: ``ANTHROPIC_*``."""
     return re.compile("|".join(map(translate, patterns)) or r"(?!)").match

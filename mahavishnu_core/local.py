@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
-from mahavishnu_core.environment import compose
+from mahavishnu_core.environment import CallersEnvironment
 from mahavishnu_core.errors import MissingError, UsageError
 from mahavishnu_core.keeper.kept import Launch
 from mahavishnu_core.keeper_link import KeeperLink, LocalRun, open_keeper
 from mahavishnu_core.state import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from mahavishnu_core.hookspecs import Engine
     from mahavishnu_core.models import JSON, Command, Task, Worker
@@ -43,14 +45,28 @@ async def launch_command(
     engine: Engine, worker: Worker, task: Task, command: Command | None, limit: int, *, detached: bool
 ) -> LocalRun:
     """Hand a command to the keeper, or find again the one that an earlier engine handed it."""
-    link = await engine.hold("keeper", lambda: open_keeper(engine.state_dir))
-    assert isinstance(link, KeeperLink)  # noqa: S101  # the key is ours
+    place = await engine.hold("local", lambda: _open_place(engine.state_dir))
     if command is None:
-        return link.watch(task)
-    order = _launch(worker, task, command, limit, detached=detached)
+        return place.link.watch(task)
+    env = place.environment.compose(command, task.task_id)
+    order = _launch(worker, task, command, env, limit, detached=detached)
     if command.stdin:
         StateDir(engine.state_dir).write_stdin(task, command.stdin)
-    return link.launch(task, order)
+    return place.link.launch(task, order)
+
+
+@attrs.frozen
+class _Place:
+    """What an engine keeps of this place for its lifetime."""
+
+    link: KeeperLink
+    environment: CallersEnvironment
+
+
+@asynccontextmanager
+async def _open_place(state_dir: Path) -> AsyncIterator[_Place]:
+    async with open_keeper(state_dir) as link:
+        yield _Place(link, CallersEnvironment(os.environ))
 
 
 def _require_short_words(words: Iterable[str]) -> None:
@@ -71,8 +87,9 @@ def find_program(name: str, path: str | None, workspace: Path) -> str:
     return str(Path(found).absolute())
 
 
-def _launch(worker: Worker, task: Task, command: Command, limit: int, *, detached: bool) -> Launch:
-    env = compose(os.environ, command, task.task_id)
+def _launch(
+    worker: Worker, task: Task, command: Command, env: dict[str, str], limit: int, *, detached: bool
+) -> Launch:
     _require_short_words(command.argv)
     program = find_program(command.argv[0], env.get("PATH"), worker.workspace)
     return Launch(

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mahavishnu_core.hookspecs import Parser
     from mahavishnu_core.models import Exit, Task, Worker
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
+"""Bytes at a time: with four times as many, what is read no longer fits the processor's cache."""
 _STDERR_TAIL = 1 << 16
 
 

@@ -168,10 +168,11 @@ class TaskRun:
     async def _settle(self, ended: Exit) -> WorkerResult:
         while self.output.read(up_to=ended.output_bytes):  # noqa: ASYNC110  # it reads, it does not wait
             await trio.lowlevel.checkpoint()
-        seen = self.output.finish(ended)
-        result = result_of(self.worker, self.task, seen, self.engine.secrets_of(self.worker))
-        self.result = self.engine.app.state.settle(self.task, result)
-        self.status = self.result.status
+        async with self.engine.settling:
+            seen = self.output.finish(ended)
+            result = result_of(self.worker, self.task, seen, self.engine.secrets_of(self.worker))
+            self.result = self.engine.app.state.settle(self.task, result)
+            self.status = self.result.status
         await self.engine.store(self.worker, self.task, self.result)
         return self.result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mahavishnu_core import Command
-from mahavishnu_core.environment import ALLOWED, compose
+from mahavishnu_core.environment import ALLOWED, CallersEnvironment
 
 CALLER = {
     "PATH": "/bin",
@@ -28,7 +28,7 @@ COMMAND = Command(argv=("x",))
 
 
 def test_a_command_gets_what_everybody_needs_and_the_mark_of_its_task():
-    assert compose(CALLER, COMMAND, "w1.2") == {
+    assert CallersEnvironment(CALLER).compose(COMMAND, "w1.2") == {
         "PATH": "/bin",
         "HOME": "/home/x",
         "LC_ALL": "C",
@@ -39,7 +39,7 @@ def test_a_command_gets_what_everybody_needs_and_the_mark_of_its_task():
 
 
 def test_a_vendors_variables_go_to_its_own_command_only():
-    given = compose(CALLER, Command(argv=("x",), pass_env=("ANTHROPIC_*",)), "w1.2")
+    given = CallersEnvironment(CALLER).compose(Command(argv=("x",), pass_env=("ANTHROPIC_*",)), "w1.2")
     assert {name for name in given if name.endswith(("_KEY", "_URL"))} == {
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_BASE_URL",
@@ -48,7 +48,7 @@ def test_a_vendors_variables_go_to_its_own_command_only():
 
 def test_what_is_to_be_dropped_is_dropped_whoever_let_it_in():
     command = Command(argv=("x",), pass_env=("CLAUDE*", "HOME"), drop_env=("CLAUDECODE", "LC_*"))
-    given = compose(CALLER, command, "w1.2")
+    given = CallersEnvironment(CALLER).compose(command, "w1.2")
     assert "CLAUDECODE" not in given
     assert "LC_ALL" not in given
     assert given["HOME"] == "/home/x"
@@ -56,17 +56,17 @@ def test_what_is_to_be_dropped_is_dropped_whoever_let_it_in():
 
 def test_what_the_command_itself_sets_wins():
     command = Command(argv=("x",), env={"PATH": "/own", "NEW": "1"}, drop_env=("NEW",))
-    given = compose(CALLER, command, "w1.2")
+    given = CallersEnvironment(CALLER).compose(command, "w1.2")
     assert (given["PATH"], given["NEW"]) == ("/own", "1")
 
 
 def test_nobody_can_forge_the_mark():
     command = Command(argv=("x",), env={"MAHAVISHNU_TASK": "other.1"}, pass_env=("MAHAVISHNU_*",))
-    assert compose(CALLER, command, "w1.2")["MAHAVISHNU_TASK"] == "w1.2"
+    assert CallersEnvironment(CALLER).compose(command, "w1.2")["MAHAVISHNU_TASK"] == "w1.2"
 
 
 def test_patterns_tell_upper_case_from_lower():
-    assert "path" not in compose({"path": "/lower"}, COMMAND, "w1.2")
+    assert "path" not in CallersEnvironment({"path": "/lower"}).compose(COMMAND, "w1.2")
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ async def test_an_engine_has_one_link_for_all_its_commands(bench):
             task = bench.state.add_task(worker, "the prompt", 20)
             run = await launch_command(engine, worker, task, Command(argv=("true",)), 10, detached=False)
             await run.wait()
-        assert isinstance(await engine.hold("keeper", None), KeeperLink)
+        (place,) = engine._held.values()
+        assert isinstance(place.link, KeeperLink)
 
 
 async def test_the_command_of_another_engine_is_found_again(bench, gate):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import orjson
@@ -25,19 +25,20 @@ def decode(line: bytes) -> dict[str, JSON] | str:
     floats, or their digits as text where no float is big enough; NaN and infinities become None. Control
     characters in a string may stand for themselves.
     """
-    return decode_all([line])[0]
+    try:
+        item = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        item = _load_leniently(line)
+    return item if isinstance(item, dict) else text_of(line)
 
 
-def decode_all(lines: Iterable[bytes]) -> list[dict[str, JSON] | str]:
-    """``decode`` of each line, without the cost of a call for each."""
-    items: list[dict[str, JSON] | str] = []
-    for line in lines:
-        try:
-            item = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            item = _load_leniently(line)
-        items.append(item if isinstance(item, dict) else text_of(line))
-    return items
+def decode_objects(lines: Sequence[bytes]) -> list[dict[str, JSON]] | None:
+    """``decode`` of all lines at a fraction of the cost, if every one of them is plainly an object."""
+    try:
+        items: list[dict[str, JSON]] = list(map(orjson.loads, lines))
+    except orjson.JSONDecodeError:
+        return None
+    return items if set(map(type, items)) == {dict} else None
 
 
 def text_of(line: bytes) -> str:

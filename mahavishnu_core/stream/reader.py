@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from mahavishnu_core.events import Event, Notice, Oversize
-from mahavishnu_core.stream.decode import decode, decode_all, text_of
+from mahavishnu_core.stream.decode import decode, decode_objects, text_of
 from mahavishnu_core.stream.lines import MAX_LINE, LineSplitter, LongLine
 from mahavishnu_core.stream.parsers import malformed
 from mahavishnu_core.stream.writable import writable
@@ -14,6 +14,9 @@ from mahavishnu_core.stream.writable import writable
 if TYPE_CHECKING:
     from mahavishnu_core.hookspecs import Parser
     from mahavishnu_core.models import JSON, Exit, Tracking
+
+_AT_ONCE = 48
+"""Lines that are objects at one time: those of a whole chunk would not stay in the processor's cache."""
 
 
 class StreamReader:
@@ -52,9 +55,11 @@ class StreamReader:
         return [Notice("malformed", text)] if self.truncated else []
 
     def _read(self, lines: list[bytes | LongLine]) -> list[Event]:
-        if LongLine not in map(type, lines):
-            return self._ask(self._items(cast("list[bytes]", lines)))
         events: list[Event] = []
+        if LongLine not in set(map(type, lines)):
+            for start in range(0, len(lines), _AT_ONCE):
+                events += self._ask(self._items(cast("list[bytes]", lines[start : start + _AT_ONCE])))
+            return events
         for line in lines:
             if isinstance(line, LongLine):
                 events.append(Oversize(line.size, text_of(line.head)))
@@ -65,10 +70,10 @@ class StreamReader:
     def _items(self, lines: list[bytes]) -> Sequence[dict[str, JSON] | str]:
         if self._is_plain:
             return [text_of(line) for line in lines]
-        items = decode_all(lines)
-        if str in map(type, items):
-            items = [item for item in items if not isinstance(item, str) or item.strip()]
-            self.noise += sum(isinstance(item, str) for item in items)
+        if (objects := decode_objects(lines)) is not None:
+            return objects
+        items = [item for item in map(decode, lines) if not isinstance(item, str) or item.strip()]
+        self.noise += sum(isinstance(item, str) for item in items)
         return items
 
     def _ask(self, items: Sequence[dict[str, JSON] | str]) -> list[Event]:

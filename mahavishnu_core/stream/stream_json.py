@@ -58,17 +58,21 @@ class StreamJsonParser(ObjectParser):
 
     def piece(self, data: dict[str, JSON]) -> Iterable[Event]:
         """A ``stream_event``: a piece of a text that follows whole, or bookkeeping, which is no event."""
+        try:  # nearly every line of a long answer is this one
+            words = data["event"]["delta"]["text"]  # type: ignore[index,call-overload]  # else it has none
+        except (KeyError, TypeError):
+            return self._wordless_piece(data)
+        if not isinstance(words, str):
+            return self._wordless_piece(data)
+        return (Text(words, True, fields.text(data, "parent_tool_use_id")),)
+
+    def _wordless_piece(self, data: dict[str, JSON]) -> Iterable[Event]:
         event = data.get("event")
         if not isinstance(event, dict):
             return (Raw(data),)
-        delta = event.get("delta")
-        if isinstance(delta, dict):
-            parent = data.get("parent_tool_use_id")
-            parent = parent if isinstance(parent, str) else None
-            if isinstance(words := delta.get("text"), str):
-                return (Text(words, True, parent),)
-            if isinstance(words := delta.get("thinking"), str):
-                return (Thinking(words, True, parent),)
+        thoughts = fields.text(fields.record(event, "delta"), "thinking")
+        if thoughts is not None:
+            return (Thinking(thoughts, True, fields.text(data, "parent_tool_use_id")),)
         return self.bookkeeping(event)
 
     def bookkeeping(self, event: dict[str, JSON]) -> Iterable[Event]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import attrs
+import msgspec
 import orjson
 
 from mahavishnu_core.events import Event, Notice, Raw, ToolCall
@@ -41,4 +41,6 @@ def _carried(event: Event) -> JSON:
 
 
 def _stated(event: Event) -> Event:
-    return attrs.evolve(event, input=_WHY) if isinstance(event, ToolCall) else Notice("malformed", _WHY)
+    if isinstance(event, ToolCall):
+        return msgspec.structs.replace(event, input=_WHY)
+    return Notice("malformed", _WHY)

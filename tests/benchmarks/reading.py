@@ -1,10 +1,10 @@
 """How fast the stream reader is beside a bare loop of its JSON library, and how much memory it takes.
 
-    python tests/benchmarks/reading.py [--parser MODULE:CLASS] [--megabytes 1024] [TRANSCRIPT ...]
+    python tests/benchmarks/reading.py [--megabytes 1024]
 
-Speed: the lines of the transcripts that are JSON (by default of all in plugins/*/tests/transcripts) go, over
-and over, through ``for line in data.split(b"\\n"): orjson.loads(line)`` and, in chunks of 64 KiB, through a
-StreamReader with the parser. The rounds take turns; medians of processor time are compared.
+Speed: each agent's parser on its own recorded transcripts, and the generic one on all. The lines that are
+JSON go, over and over, through ``for line in data.split(b"\\n"): orjson.loads(line)`` and, in chunks of
+64 KiB, through a StreamReader with the parser. The rounds take turns; medians of processor time are compared.
 Memory: a process each reads a stream of that size, once of these lines and once without any newline; what
 counts is the largest resident set (VmHWM of Linux).
 """
@@ -19,17 +19,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from itertools import repeat
 from pathlib import Path
 
 import orjson
 
+from mahavishnu_claude.parser import ClaudeParser
 from mahavishnu_core.hookspecs import Parser
 from mahavishnu_core.models import Exit
-from mahavishnu_core.stream import StreamReader
+from mahavishnu_core.stream import GenericParser, StreamReader
+from mahavishnu_qwen.parser import QwenParser
 
 ROOT = Path(__file__).parents[2]
+CASES: dict[Callable[[], Parser], str] = {
+    ClaudeParser: "plugins/mahavishnu-claude/tests/transcripts/*.jsonl",
+    QwenParser: "plugins/mahavishnu-qwen/tests/transcripts/*.jsonl",
+    GenericParser: "plugins/*/tests/transcripts/*.jsonl",
+}
 CHUNK = 64 * 1024
 BYTES_A_ROUND = 4 * 1024 * 1024
 MEGA = 1024 * 1024
@@ -39,18 +45,13 @@ MOST_MEGABYTES = 100
 
 def main() -> None:
     options = _options()
-    paths = options.transcripts or sorted(ROOT.glob("plugins/*/tests/transcripts/*.jsonl"))
-    data = b"".join(path.read_bytes().rstrip(b"\n") + b"\n" for path in paths)
-    lines = [line for line in data.split(b"\n") if _is_json(line)]
-    if not lines:
-        sys.exit("no lines of JSON: name transcripts to read")
     if options.memory:
-        _read_much(options.parser, lines if options.memory == "lines" else [], options.megabytes)
+        lines = _lines("plugins/*/tests/transcripts/*.jsonl") if options.memory == "lines" else []
+        _read_much(lines, options.megabytes)
         return
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} processors")
-    size = sum(map(len, lines)) // len(lines)
-    print(f"{len(paths)} transcripts, {len(lines)} lines of {size} bytes on average")
-    _compare(options.parser, lines, options.rounds)
+    for maker, pattern in CASES.items():
+        _compare(maker, _lines(pattern), options.rounds)
     for kind in ("lines", "flood"):
         command = [sys.executable, __file__, *sys.argv[1:], "--memory", kind]
         subprocess.run(command, check=True)
@@ -58,18 +59,16 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("transcripts", nargs="*", type=Path, metavar="TRANSCRIPT")
-    parser.add_argument("--parser", type=_maker, default="mahavishnu_core.stream:GenericParser")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--megabytes", type=int, default=1024, help="size of the streams for the memory")
     parser.add_argument("--memory", choices=["lines", "flood"], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _maker(name: str) -> Callable[[], Parser]:
-    module, _, made = name.partition(":")
-    maker: Callable[[], Parser] = getattr(import_module(module), made)
-    return maker
+def _lines(pattern: str) -> list[bytes]:
+    """The lines of all transcripts that are JSON."""
+    data = b"".join(path.read_bytes().rstrip(b"\n") + b"\n" for path in sorted(ROOT.glob(pattern)))
+    return [line for line in data.split(b"\n") if _is_json(line)]
 
 
 def _is_json(line: bytes) -> bool:
@@ -87,10 +86,12 @@ def _compare(maker: Callable[[], Parser], lines: list[bytes], rounds: int) -> No
     pairs = [(_timed(_loop, data), _timed(_read, maker, chunks)) for _ in range(rounds)]
     bare, reader = (len(lines) * times / statistics.median(column) for column in zip(*pairs, strict=True))
     ratio = reader / bare
-    print(f"bare loop of orjson  {bare:10,.0f} lines/s")
-    print(f"StreamReader         {reader:10,.0f} lines/s   {maker.__name__}")
+    size = sum(map(len, lines)) // len(lines)
+    print(f"{maker.__name__}: {len(lines)} lines of {size} bytes on average")
+    print(f"  bare loop of orjson  {bare:10,.0f} lines/s")
+    print(f"  StreamReader         {reader:10,.0f} lines/s")
     is_met = _met(ratio >= LEAST_RATIO)
-    print(f"ratio                {ratio:10.2f}           bound: at least {LEAST_RATIO}, {is_met}")
+    print(f"  ratio                {ratio:10.2f}           bound: at least {LEAST_RATIO}, {is_met}")
 
 
 def _timed(work: Callable[..., None], *arguments: object) -> float:
@@ -111,8 +112,8 @@ def _read(maker: Callable[[], Parser], chunks: list[bytes]) -> None:
     reader.end(Exit(exit_code=0), "")
 
 
-def _read_much(maker: Callable[[], Parser], lines: list[bytes], megabytes: int) -> None:
-    reader = StreamReader(maker(), "stream-json")
+def _read_much(lines: list[bytes], megabytes: int) -> None:
+    reader = StreamReader(GenericParser(), "stream-json")
     size = events = 0
     for chunk in _stream(lines, megabytes * MEGA):
         events += len(reader.feed(chunk))

@@ -43,7 +43,7 @@ def main() -> None:
 
 def _seconds(command: list[str], environ: dict[str, str]) -> float:
     began = time.perf_counter()
-    subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     return time.perf_counter() - began
 
 

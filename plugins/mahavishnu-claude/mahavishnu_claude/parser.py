@@ -72,10 +72,10 @@ class ClaudeParser(StreamJsonParser):
         """The tokens as they are spent: all that is known of a run that is ended before its result."""
         kind = event.get("type")
         if kind == "message_start":
-            self._streamed, self._message = _sum((self._streamed, self._message)), Tokens()
+            self._streamed, self._message = self._streamed + self._message, Tokens()
         elif kind == "message_delta":
             self._message = _of_turn(fields.record(event, "usage"))
-            return (Usage(_sum((self._streamed, self._message)), self._cost),)
+            return (Usage(self._streamed + self._message, self._cost),)
         return ()
 
     def assistant(self, data: dict[str, JSON]) -> list[Event]:
@@ -99,9 +99,9 @@ class ClaudeParser(StreamJsonParser):
         """
         models = fields.record(data, "modelUsage")
         if models:
-            self._settled = _sum(_of_model(models, name) for name in models)
+            self._settled = sum((_of_model(models, name) for name in models), Tokens())
         else:
-            self._settled = _sum((self._settled, _of_turn(fields.record(data, "usage"))))
+            self._settled = self._settled + _of_turn(fields.record(data, "usage"))
         self._streamed, self._message = self._settled, Tokens()
         self._cost = fields.number(data, "total_cost_usd")
         return Usage(self._settled, self._cost)
@@ -208,11 +208,3 @@ def _of_model(models: dict[str, JSON], name: str) -> Tokens:
         fields.count(usage, "cacheReadInputTokens"),
         fields.count(usage, "cacheCreationInputTokens"),
     )
-
-
-def _sum(parts: Iterable[Tokens]) -> Tokens:
-    total = [0, 0, 0, 0]
-    for part in parts:
-        for index, tokens in enumerate((part.input, part.output, part.cache_read, part.cache_write)):
-            total[index] += tokens
-    return Tokens(*total)

@@ -12,7 +12,18 @@ import pytest
 from mahavishnu_cli.lazy import LazyCommand, LazyGroup
 from mahavishnu_cli.tree import COMMANDS
 
-HEAVY = {"trio", "cattrs", "yaml", "rich", "orjson", "platformdirs", "tomlkit", "sqlite3", "asyncio"}
+HEAVY = {
+    "trio",
+    "cattrs",
+    "yaml",
+    "rich",
+    "msgspec",
+    "orjson",
+    "platformdirs",
+    "tomlkit",
+    "sqlite3",
+    "asyncio",
+}
 
 
 def _lazy_commands(

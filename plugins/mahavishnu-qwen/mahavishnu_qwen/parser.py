@@ -40,8 +40,8 @@ class QwenParser(StreamJsonParser):
         if data.get("parent_tool_use_id") is not None:
             return events
         self._message = _tokens(fields.record(fields.record(data, "message"), "usage"))
-        if self._message != Tokens():
-            self._total = _sum(self._total, self._message)
+        if self._message.total:
+            self._total = self._total + self._message
             events.append(Usage(self._total))
         return events
 
@@ -61,7 +61,7 @@ class QwenParser(StreamJsonParser):
         finished = super().finished(data)
         if not finished.success:
             return finished
-        found = find_error(finished.text or "", used_tokens=self._message != Tokens())
+        found = find_error(finished.text or "", used_tokens=bool(self._message.total))
         if found is None:
             return finished
         return Finished(False, found.text, found.error, found.reason, finished.turns)
@@ -98,7 +98,3 @@ def _tokens(usage: dict[str, JSON]) -> Tokens:
     # input_tokens has the cached ones in it, as OpenAI counts
     fresh = max(0, fields.count(usage, "input_tokens") - cached)
     return Tokens(fresh, fields.count(usage, "output_tokens"), cached)
-
-
-def _sum(a: Tokens, b: Tokens) -> Tokens:
-    return Tokens(a.input + b.input, a.output + b.output, a.cache_read + b.cache_read)
