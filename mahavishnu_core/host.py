@@ -43,15 +43,15 @@ class Refused:
         return f"plugin {self.name!r} ({self.source}) {what}: {self.reason}"
 
 
-@attrs.define
 class Host:
     """The plugins of one engine or command line."""
 
-    _plugins: pluggy.PluginManager
-    loaded: list[Loaded] = attrs.field(factory=list)
-    refused: list[Refused] = attrs.field(factory=list)
-    _silenced: set[tuple[str, str]] = attrs.field(factory=set)
-    """Plugins that failed in a hook, with the hook: they are not asked it again."""
+    def __init__(self, plugins: pluggy.PluginManager) -> None:
+        self.loaded: list[Loaded] = []
+        self.refused: list[Refused] = []
+        self._plugins = plugins
+        self._silenced: set[tuple[str, str]] = set()
+        """Plugins that failed in a hook, with the hook: they are not asked it again."""
 
     def load(self, entry: EntryPoint) -> None:
         """Take a plugin in, or note why not. Its code is foreign: anything may come."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import attrs
-
 from mahavishnu_cli.border import worst
 from mahavishnu_cli.streams import complain
 from mahavishnu_core.errors import UsageError
@@ -24,16 +22,18 @@ if TYPE_CHECKING:
     from mahavishnu_core.state import StateDir
 
 
-@attrs.define
 class Start:
     """One run of the command line. Its warnings are said once, as soon as they are known."""
 
-    debug: bool = False
-    config_dir: str | None = None
-    with_plugins: bool = True
-    _host: Host | None = None
-    _app: App | None = None
-    _told: set[str] = attrs.field(factory=set)
+    def __init__(
+        self, *, debug: bool = False, config_dir: str | None = None, with_plugins: bool = True
+    ) -> None:
+        self.debug = debug
+        self.config_dir = config_dir
+        self.with_plugins = with_plugins
+        self._host: Host | None = None
+        self._app: App | None = None
+        self._told: set[str] = set()
 
     @property
     def config_path(self) -> Path | None:
