@@ -57,7 +57,7 @@ class App:
 
     def _offered(self) -> list[tuple[str, WorkerType]]:
         answers = self.host.all("worker_types")
-        return [(plugin, kind) for plugin, kinds in answers for kind in cast("Iterable[WorkerType]", kinds)]
+        return [(plugin, cast("WorkerType", kind)) for plugin, kinds in answers for kind in _listed(kinds)]
 
 
 def load_app(
@@ -72,3 +72,8 @@ def load_app(
 
     host = load_plugins(environ) if host is None else host
     return App(host, StateDir(state_dir_path(environ)), config_dir, environ, overrides or {})
+
+
+def _listed(kinds: object) -> Iterable[object]:
+    """What a plugin offers; a thing that is no list is an offer of itself, which the catalog names."""
+    return kinds if isinstance(kinds, list) else [kinds]

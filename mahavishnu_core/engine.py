@@ -13,6 +13,7 @@ import trio
 from mahavishnu_core.errors import MahavishnuError, PluginError
 from mahavishnu_core.events import Event, TaskEvent
 from mahavishnu_core.host import awaited
+from mahavishnu_core.observers import observing
 from mahavishnu_core.text import secrets_in
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Engine:
     secrets: tuple[str, ...] = ()
     """Values that are taken out of results."""
     observers: list[Observer] = attrs.field(factory=list)
+    """Called in the loop, so they must not block: the program's own, and one for each plugin's thread."""
     storage_failures: list[StorageFailure] = attrs.field(factory=list)
     settling: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for one verdict: one a turn of the loop, so that a free slot is filled before many are given."""
@@ -73,16 +75,13 @@ class Engine:
         return cast("T", self._held[key])
 
     def tell(self, task: Task, first_seq: int, events: list[Event]) -> None:
-        """Show events to all observers; those of plugins cannot do harm."""
-        has_plugins = bool(self.app.host.implementers("monitor"))
-        if not self.observers and not has_plugins:
+        """Show events to all observers."""
+        if not self.observers:
             return
         for seq, event in enumerate(events, first_seq):
             item = TaskEvent(task.worker_id, task.task_id, seq, event)
             for observer in self.observers:
                 observer(item)
-            if has_plugins:
-                self.app.host.all("monitor", event=item)
 
     async def store(self, worker: Worker, task: Task, result: WorkerResult) -> None:
         """Have every storage keep a result; those that have it already are not asked to do it again."""
@@ -128,7 +127,8 @@ async def open_engine(app: App, max_concurrent: int) -> AsyncIterator[Engine]:
     """An engine on a state directory, which is made where there is none. Raises StateDirError."""
     app.state.prepare()
     async with trio.open_nursery() as nursery:
-        yield Engine(app, nursery, max_concurrent, secrets_in(os.environ))
+        async with observing(app.host, nursery) as observers:
+            yield Engine(app, nursery, max_concurrent, secrets_in(os.environ), observers)
         nursery.cancel_scope.cancel()
 
 

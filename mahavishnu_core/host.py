@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import attrs
 import pluggy
@@ -14,8 +15,16 @@ from mahavishnu_core import hookspecs
 from mahavishnu_core.entry_points import EntryPoint, discover
 from mahavishnu_core.errors import MahavishnuError, PluginError
 from mahavishnu_core.markers import HOOK_API
+from mahavishnu_core.watch import Blocked, HookBlocked, Watch, WatchedAwaitable
 
 T = TypeVar("T")
+_Arguments: TypeAlias = Mapping[str, object]
+_Caller: TypeAlias = Callable[[pluggy.HookImpl, _Arguments], object]
+
+HOOK_LIMIT = 2.0
+"""Seconds in which plugin code must come back; at half of them it is named."""
+IMPORT_LIMIT = 10.0
+"""The same for the import of a plugin: a cold disk is no fault of it."""
 
 
 @attrs.frozen
@@ -49,9 +58,13 @@ class Host:
     def __init__(self, plugins: pluggy.PluginManager) -> None:
         self.loaded: list[Loaded] = []
         self.refused: list[Refused] = []
+        self.blocked: list[Blocked] = []
+        """Where plugins did not come back for a while, once for each hook."""
         self._plugins = plugins
-        self._silenced: set[tuple[str, str]] = set()
-        """Plugins that failed in a hook, with the hook: they are not asked it again."""
+        self._own: set[str] = set()
+        """Parts of the core itself: they are not watched."""
+        self._cut: dict[tuple[str, str], str] = {}
+        """Plugins that are not asked a hook any more, with the hook: why."""
 
     def load(self, entry: EntryPoint) -> None:
         """Take a plugin in, or note why not. Its code is foreign: anything may come."""
@@ -61,12 +74,8 @@ class Host:
             self.refused.append(Refused(entry.name, entry.source, f"{first} has taken that name"))
             return
         try:
-            plugin = entry.load()
-            reason = _unfit(plugin)
-            if reason is None:
-                self._plugins.register(plugin, name=entry.name)
-                self._plugins.check_pending()
-                reason = self._misuse(entry.name)
+            watch = Watch(entry.name, entry.source, "import", IMPORT_LIMIT, self.note)
+            reason = watch.run(partial(self._take_in, entry))
         except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code: anything may come
             reason, cause = _explain(error), error
         if reason is None:
@@ -76,27 +85,40 @@ class Host:
             self._plugins.unregister(name=entry.name)
         self.refused.append(Refused(entry.name, entry.source, reason, cause))
 
-    def add_own(self, name: str, plugin: object) -> None:
-        """Take in a part of the core itself."""
+    def add(self, name: str, plugin: object) -> None:
+        """Take in a plugin that the program brings along."""
         self._plugins.register(plugin, name=name)
         self.loaded.append(Loaded(name, "mahavishnu-core", self._hooks_of(name)))
+
+    def add_own(self, name: str, plugin: object) -> None:
+        """Take in a part of the core itself."""
+        self.add(name, plugin)
+        self._own.add(name)
 
     def ask(self, hook: str, **arguments: object) -> object | None:
         """The first answer to a *first result* hook that is not None.
 
         Raises PluginError when nobody answers and a plugin failed: it may have been its to answer.
         """
+        found = self.answered(hook, **arguments)
+        return None if found is None else found[1]
+
+    def answered(self, hook: str, **arguments: object) -> tuple[str, object] | None:
+        """As ``ask``, with the name of the plugin that answers."""
         failure: PluginError | None = None
         for implementation in self._implementations(hook):
             try:
-                answer: object | None = _call(implementation, arguments)
+                answer = self._call(implementation, hook, arguments, _called)
+            except HookBlocked as error:
+                failure = error
+                continue
             except MahavishnuError:
                 raise
             except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
                 failure = self._failure(implementation, hook, error)
                 continue
             if answer is not None:
-                return answer
+                return implementation.plugin_name, answer
         if failure:
             raise failure
         return None
@@ -105,10 +127,10 @@ class Host:
         """What each plugin answers that does; one that fails is not asked this any more, and noted."""
         answers = []
         for name, answer in self.attempts(hook, **arguments):
-            if isinstance(answer, Exception):
-                self._cut_off(name, hook, answer)
-            else:
+            if not isinstance(answer, Exception):
                 answers.append((name, answer))
+            else:
+                self.cut_off(name, hook, answer.__cause__ or answer)
         return answers
 
     def attempts(self, hook: str, **arguments: object) -> list[tuple[str, object]]:
@@ -116,9 +138,10 @@ class Host:
         answers: list[tuple[str, object]] = []
         for implementation in self._implementations(hook):
             try:
-                answer = _call(implementation, arguments)
-                if isinstance(answer, Iterable) and not isinstance(answer, Awaitable):
-                    answer = list(answer)  # a generator runs its plugin's code only now
+                answer = self._call(implementation, hook, arguments, _listed)
+            except HookBlocked as error:
+                answers.append((implementation.plugin_name, error))
+                continue
             except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
                 failure = self._failure(implementation, hook, error)
                 answers.append((implementation.plugin_name, failure))
@@ -127,9 +150,38 @@ class Host:
                 answers.append((implementation.plugin_name, answer))
         return answers
 
+    def calls(self, hook: str) -> list[tuple[str, Callable[[_Arguments], object]]]:
+        """Each plugin that takes part in a hook, with what calls it: for who watches it by other means."""
+        found = self._implementations(hook)
+        return [
+            (each.plugin_name, partial(_called, each))
+            for each in found
+            if (each.plugin_name, hook) not in self._cut
+        ]
+
+    def watch(self, name: str, hook: str) -> Watch | None:
+        """A watch for code that a plugin has handed out; None for what the core itself has."""
+        if name in self._own:
+            return None
+        return Watch(name, self.distribution(name), hook, HOOK_LIMIT, self.note)
+
+    def note(self, blocked: Blocked) -> None:
+        """Keep in mind that a plugin did not come back, the first time for each hook."""
+        if not any((each.plugin, each.hook) == (blocked.plugin, blocked.hook) for each in self.blocked):
+            self.blocked.append(blocked)
+
+    def cut_off(self, name: str, hook: str, error: BaseException) -> None:
+        """Do not ask a plugin a hook any more, and note why, once."""
+        if (name, hook) in self._cut:
+            return
+        is_blocked = isinstance(error, HookBlocked)
+        reason = _explain(error) if is_blocked else f"{hook} failed: {_explain(error)}"
+        self.refused.append(Refused(name, self.distribution(name), reason, error, hook))
+        self._cut[name, hook] = reason
+
     def implementers(self, hook: str) -> list[str]:
         """The names of the plugins that implement a hook, in order of loading."""
-        names = {implementation.plugin_name for implementation in self._implementations(hook)}
+        names = {name for name, _ in self.calls(hook)}
         return [plugin.name for plugin in self.loaded if plugin.name in names]
 
     def distribution(self, name: str) -> str:
@@ -137,8 +189,31 @@ class Host:
 
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
         caller: pluggy.HookCaller = getattr(self._plugins.hook, hook)
-        found = caller.get_hookimpls()  # the core first: nobody answers in its place
-        return [each for each in found if (each.plugin_name, hook) not in self._silenced]
+        return caller.get_hookimpls()  # the core first: nobody answers in its place
+
+    def _call(
+        self, implementation: pluggy.HookImpl, hook: str, arguments: _Arguments, call: _Caller
+    ) -> object:
+        """What a plugin answers. Raises what it raises; HookBlocked when it blocks, and ever after."""
+        name = implementation.plugin_name
+        if name in self._own:
+            return call(implementation, arguments)
+        source = self.distribution(name)
+        if (name, hook) in self._cut:
+            raise HookBlocked(name, source, hook, self._cut[name, hook])
+        watch = Watch(name, source, hook, HOOK_LIMIT, self.note, partial(self.cut_off, name, hook))
+        answer = watch.run(partial(call, implementation, arguments))
+        return WatchedAwaitable(answer, watch) if isinstance(answer, Awaitable) else answer
+
+    def _take_in(self, entry: EntryPoint) -> str | None:
+        """Import and register a plugin; why it cannot take part, if it cannot."""
+        plugin = entry.load()
+        reason = _unfit(plugin)
+        if reason is not None:
+            return reason
+        self._plugins.register(plugin, name=entry.name)
+        self._plugins.check_pending()
+        return self._misuse(entry.name)
 
     def _hooks_of(self, name: str) -> tuple[str, ...]:
         callers = self._plugins.get_hookcallers(self._plugins.get_plugin(name)) or []
@@ -160,12 +235,6 @@ class Host:
         failure.__cause__ = error
         return failure
 
-    def _cut_off(self, name: str, hook: str, failure: Exception) -> None:
-        cause = failure.__cause__ or failure
-        reason = f"{hook} failed: {_explain(cause)}"
-        self.refused.append(Refused(name, self.distribution(name), reason, cause, hook))
-        self._silenced.add((name, hook))
-
 
 def load_plugins(environ: Mapping[str, str] = os.environ, *, third_party: bool = True) -> Host:
     """A host with all installed plugins, or those that ``MAHAVISHNU_PLUGINS`` names (``a,b``)."""
@@ -175,7 +244,7 @@ def load_plugins(environ: Mapping[str, str] = os.environ, *, third_party: bool =
     from mahavishnu_core import builtin
 
     host.add_own("core", builtin)
-    for entry in discover() if third_party else ():
+    for entry in sorted(discover(), key=_right_to_name) if third_party else ():
         if names is None or entry.name in names:
             host.load(entry)
     return host
@@ -185,7 +254,7 @@ def host_of(plugins: Mapping[str, object]) -> Host:
     """A host with just these plugins: for programs that bring their own, and for tests."""
     host = Host(_new_manager())
     for name, plugin in plugins.items():
-        host.add_own(name, plugin)
+        host.add(name, plugin)
     return host
 
 
@@ -205,6 +274,11 @@ def _new_manager() -> pluggy.PluginManager:
     return manager
 
 
+def _right_to_name(entry: EntryPoint) -> tuple[str, bool]:
+    """Of those that want one name, the distribution that is called after it comes first."""
+    return entry.name, entry.distribution != f"mahavishnu-{entry.name}"
+
+
 def _unfit(plugin: object) -> str | None:
     """Why a plugin cannot take part, before it is registered."""
     api = getattr(plugin, "HOOK_API", None)
@@ -217,12 +291,21 @@ def _unfit(plugin: object) -> str | None:
     return None
 
 
-def _call(implementation: pluggy.HookImpl, arguments: Mapping[str, object]) -> object:
+def _called(implementation: pluggy.HookImpl, arguments: _Arguments) -> object:
     wanted: Collection[str] = implementation.argnames
     answer: object = implementation.function(*[arguments[name] for name in wanted])
     return answer
 
 
+def _listed(implementation: pluggy.HookImpl, arguments: _Arguments) -> object:
+    answer = _called(implementation, arguments)
+    if isinstance(answer, Iterable) and not isinstance(answer, Awaitable):
+        return list(answer)  # a generator runs its plugin's code only now
+    return answer
+
+
 def _explain(error: BaseException) -> str:
+    if isinstance(error, HookBlocked):
+        return error.reason
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, cast
 import attrs
 
 from mahavishnu_core.errors import PluginError
+from mahavishnu_core.events import Finished, Notice
 from mahavishnu_core.stream import StreamReader
 from mahavishnu_core.tally import Tally
 from mahavishnu_core.verdict import Seen
+from mahavishnu_core.watch import HookBlocked, Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from mahavishnu_core.engine import Engine
     from mahavishnu_core.events import Event
     from mahavishnu_core.hookspecs import Parser
-    from mahavishnu_core.models import Exit, Task, Worker
+    from mahavishnu_core.models import JSON, Exit, Task, Worker
 
 _CHUNK = 1 << 16
 """Bytes at a time: with four times as many, what is read no longer fits the processor's cache."""
@@ -93,9 +97,41 @@ class TaskOutput:
 
 def open_output(engine: Engine, worker: Worker, task: Task) -> TaskOutput:
     """The output of a task with the parser of its agent. Raises PluginError where no plugin has one."""
-    parser = engine.app.host.ask("parse_progress", worker=worker, task=task)
-    if parser is None:
+    host = engine.app.host
+    found = host.answered("parse_progress", worker=worker, task=task)
+    if found is None:
         raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: is it installed?")
+    plugin, parser = found[0], cast("Parser", found[1])
+    watch = host.watch(plugin, "its parser")
     tracking = worker.type.progress_tracking
-    reader = StreamReader(cast("Parser", parser), tracking)
+    reader = StreamReader(parser if watch is None else _WatchedParser(parser, watch), tracking)
     return TaskOutput(engine, task, reader, Tally(keeps_text=tracking != "lines"))
+
+
+class _WatchedParser:
+    """A parser of a plugin: what fails in it is named, and once it has blocked it is not asked any more."""
+
+    def __init__(self, parser: Parser, watch: Watch) -> None:
+        self._parser, self._watch = parser, watch
+        self._blocked: HookBlocked | None = None
+
+    def feed(self, lines: Sequence[dict[str, JSON] | str]) -> list[Event]:
+        return self._ask(lambda: self._parser.feed(lines))
+
+    def end(self, exit: Exit, stderr: str) -> list[Event]:
+        events = self._ask(lambda: self._parser.end(exit, stderr))
+        if self._blocked is not None:
+            events.append(Finished(success=False, error=str(self._blocked), reason="no_result"))
+        return events
+
+    def _ask(self, call: Callable[[], Iterable[Event]]) -> list[Event]:
+        if self._blocked is not None:
+            return []
+        try:
+            return self._watch.run(lambda: list(call()))
+        except HookBlocked as error:
+            self._blocked = error
+            return [Notice("error", str(error))]
+        except (Exception, SystemExit) as error:
+            plugin = f"plugin {self._watch.plugin!r} ({self._watch.source})"
+            raise PluginError(f"{plugin} failed in its parser: {type(error).__name__}: {error}") from error

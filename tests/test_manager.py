@@ -460,9 +460,7 @@ async def test_events_are_told_in_order_without_a_gap(
     assert len(seen) >= 3
 
 
-async def test_an_observer_that_raises_is_cut_off_and_named(
-    autojump_clock: MockClock, place: FakePlace, tmp_path: Path
-) -> None:
+async def test_an_observer_that_raises_is_cut_off_and_named(place: FakePlace, tmp_path: Path) -> None:
     calls = []
 
     class Broken:
@@ -475,9 +473,9 @@ async def test_an_observer_that_raises_is_cut_off_and_named(
     async with WorkerManager(app_of(tmp_path, fake=place, broken=Broken())) as manager:
         (worker_id,) = await manager.spawn_workers("fake")
         result = await manager.execute_task(worker_id, "go")
-        assert [(refused.name, refused.reason) for refused in manager.app.host.refused] == [
-            ("broken", "monitor failed: RuntimeError: cannot look")
-        ]
+    assert [(refused.name, refused.reason) for refused in manager.app.host.refused] == [
+        ("broken", "monitor failed: RuntimeError: cannot look")
+    ]
     assert result.is_success()
     assert len(calls) == 1
 

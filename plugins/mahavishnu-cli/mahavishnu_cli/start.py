@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mahavishnu_core.settings import Settings
     from mahavishnu_core.state import StateDir
 
+_STACK_LINES = 6
+"""Of a blocked plugin's stack: three frames."""
+
 
 class Start:
     """One run of the command line. Its warnings are said once, as soon as they are known."""
@@ -97,9 +100,12 @@ class Start:
         return self.catalog.get(name or self.settings.worker_default_type).name
 
     def tell_refused(self) -> None:
-        """Name the plugins that were not loaded, or were cut off since."""
+        """Name the plugins that were not loaded, were cut off since, or kept everything waiting."""
         if self._host is not None:
             self._tell(map(str, self._host.refused))
+            for blocked in self._host.blocked:
+                lines = blocked.stack.splitlines()[-_STACK_LINES:]
+                self._tell(["\n".join([f"{blocked}; it was here:", *lines])])
 
     def _tell(self, warnings: Iterable[str]) -> None:
         for warning in warnings:

@@ -1,0 +1,7 @@
+"""Broken: its import never comes to an end."""
+
+from __future__ import annotations
+
+import time
+
+time.sleep(10**6)

@@ -1,0 +1,3 @@
+"""Broken: it is not Python."""
+
+def broken(:

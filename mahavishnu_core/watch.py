@@ -1,0 +1,208 @@
+"""Plugin code that does not come back: named with its stack after a second, interrupted after two.
+
+An alarm (``SIGALRM``) goes off at half the limit and at the limit. The first one only names, since on an
+overloaded machine, or after a stop, a healthy call may stall for a second. The second one raises in the
+plugin's own code. Both work in the main thread alone: elsewhere a call can only be left alone, and is. A
+program that uses the alarm itself keeps it, and does without the watch.
+"""
+
+from __future__ import annotations
+
+# `signal` wraps this in enums: half a millisecond of every start, two microseconds of every call
+import _signal  # type: ignore[import-not-found]
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from mahavishnu_core.errors import PluginError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+T = TypeVar("T")
+
+_LATE = 1.0
+"""Seconds after the last watch in which an alarm may still be one of ours that came late."""
+_CALLERS = {f"mahavishnu_core.{name}" for name in ("watch", "host", "entry_points", "output", "observers")}
+"""Modules that call plugins: what called them is not the plugin's doing."""
+
+
+class Blocked(NamedTuple):
+    """Plugin code that did not come back for a while, and where it was then, innermost last."""
+
+    plugin: str
+    source: str
+    hook: str
+    seconds: float
+    stack: str
+
+    def __str__(self) -> str:
+        what = f"plugin {self.plugin!r} ({self.source})"
+        return f"{what} had not come back from {self.hook} after {self.seconds:g} s"
+
+
+class HookBlocked(PluginError):
+    """Plugin code was interrupted, or left behind, because it did not come back."""
+
+    def __init__(self, plugin: str, source: str, hook: str, reason: str) -> None:
+        super().__init__(f"plugin {plugin!r} ({source}) was cut off in {hook}: {reason}")
+        self.reason = reason
+
+
+class Watch:
+    """Runs code of one plugin for one purpose: for at most ``limit`` seconds at a time."""
+
+    __slots__ = ("_cut_off", "_named", "hook", "limit", "plugin", "source")
+
+    def __init__(
+        self,
+        plugin: str,
+        source: str,
+        hook: str,
+        limit: float,
+        named: Callable[[Blocked], None],
+        cut_off: Callable[[HookBlocked], None] | None = None,
+    ) -> None:
+        self.plugin, self.source, self.hook, self.limit = plugin, source, hook, limit
+        self._named, self._cut_off = named, cut_off
+
+    def run(self, call: Callable[[], T], *, is_step: bool = False) -> T:
+        """What ``call`` returns or raises. Raises HookBlocked where it had to be interrupted.
+
+        ``is_step`` is for one step of a coroutine: where that goes on in spite of an interrupt, because a
+        nursery waits for its children, it is not abandoned half-way.
+        """
+        global _innermost, _idle_since
+        if not _takes_alarms():
+            return call()
+        step, began, outer = self.limit / 2, monotonic(), _innermost
+        left, interval = _signal.setitimer(_signal.ITIMER_REAL, step, step)
+        if left and outer is None:  # the program's own timer
+            _signal.setitimer(_signal.ITIMER_REAL, left, interval)
+            return call()
+        _innermost = this = _Call(self)
+        try:
+            answer = call()
+        except BaseException as error:
+            if not this.has_ended_by(error):
+                raise
+            raise self._give_up() from error  # noqa: ASYNC104  # Cancelled has passed above
+        finally:
+            _innermost, _idle_since = outer, monotonic()
+            # one that runs around this one has its own limit, and has used a part of it here
+            left = 0.0 if outer is None else max(left - (_idle_since - began), 0.001)
+            _signal.setitimer(_signal.ITIMER_REAL, left, interval)
+        if this.is_interrupted:  # and has swallowed it
+            blocked = self._give_up()
+            if not is_step:
+                raise blocked
+        return answer
+
+    def name(self, frame: FrameType | None) -> None:
+        self._named(Blocked(self.plugin, self.source, self.hook, self.limit / 2, stack_of(frame)))
+
+    def _give_up(self) -> HookBlocked:
+        reason = f"it did not come back for {self.limit:g} s"
+        blocked = HookBlocked(self.plugin, self.source, self.hook, reason)
+        if self._cut_off is not None:
+            self._cut_off(blocked)
+        return blocked
+
+
+class WatchedAwaitable:
+    """An awaitable of a plugin whose every step, from one await to the next, is watched."""
+
+    def __init__(self, awaitable: Awaitable[object], watch: Watch) -> None:
+        self._awaitable, self._watch = awaitable, watch
+
+    def __await__(self) -> Generator[object, object, object]:
+        run = self._watch.run
+        steps = run(self._awaitable.__await__)
+        step: Callable[[], object] = partial(next, steps)
+        while True:
+            try:
+                asked = run(step, is_step=True)
+            except StopIteration as end:
+                return end.value
+            try:
+                told = yield asked
+            except GeneratorExit:
+                run(steps.close)
+                raise
+            except BaseException as error:  # noqa: ASYNC103, BLE001  # it is for the plugin's code
+                step = partial(steps.throw, error)
+            else:
+                step = partial(steps.send, told)
+
+    def close(self) -> None:
+        """Give up what was not awaited: a coroutine would warn."""
+        close = getattr(self._awaitable, "close", None)
+        if callable(close):
+            self._watch.run(close)
+
+
+def stack_of(frame: FrameType | None) -> str:
+    """Where plugin code is, as a traceback shows it: from where we called it to its innermost frame."""
+    import traceback
+
+    frames: list[tuple[FrameType, int]] = []
+    while frame is not None and frame.f_globals.get("__name__") not in _CALLERS:
+        if not str(frame.f_globals.get("__name__")).startswith("importlib"):
+            frames.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    return "".join(traceback.StackSummary.extract(reversed(frames)).format()).rstrip()
+
+
+class _Interrupt(BaseException):
+    """Raised in the plugin's code. No Exception: a loop that catches those and tries again would go on."""
+
+
+class _Call:
+    """One call under watch."""
+
+    __slots__ = ("_alarms", "_watch")
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._alarms = 0
+
+    @property
+    def is_interrupted(self) -> bool:
+        return self._alarms > 1
+
+    def alarm(self, frame: FrameType | None) -> None:
+        self._alarms += 1
+        if self.is_interrupted:
+            raise _Interrupt
+        self._watch.name(frame)
+
+    def has_ended_by(self, error: BaseException) -> bool:
+        """Whether an error comes of an interrupt: in this call, or in one whose nursery held it back."""
+        if isinstance(error, BaseExceptionGroup):
+            return error.subgroup(_Interrupt) is not None
+        return isinstance(error, _Interrupt) or (self.is_interrupted and isinstance(error, Exception))
+
+
+_innermost: _Call | None = None
+_idle_since = monotonic()
+
+
+def _takes_alarms() -> bool:
+    """Whether alarms come to us, in this thread; where nobody has claimed them they do from now on."""
+    if threading.get_ident() != threading.main_thread().ident:
+        return False
+    handler = _signal.getsignal(_signal.SIGALRM)
+    if handler == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGALRM, _on_alarm)
+        return True
+    return handler is _on_alarm
+
+
+def _on_alarm(number: int, frame: FrameType | None) -> None:
+    if _innermost is not None:
+        _innermost.alarm(frame)
+    elif monotonic() - _idle_since > _LATE:  # the program's own: it means what it meant without us
+        _signal.signal(number, _signal.SIG_DFL)
+        _signal.raise_signal(number)
