@@ -16,6 +16,9 @@ import msgspec
 if TYPE_CHECKING:
     from mahavishnu_core.models import JSON
 
+EVENTS_VERSION = 1
+"""Of what ``--jsonl`` prints. A field that is added does not raise it; one removed or changed does."""
+
 
 def _tag(name: str) -> str:
     """``tool_call`` for ``ToolCall``."""

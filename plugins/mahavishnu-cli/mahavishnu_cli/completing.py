@@ -39,6 +39,12 @@ def type_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     return _items({entry.type.name: entry.type.description for entry in entries}, incomplete)
 
 
+def plugin_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from mahavishnu_core.host import load_plugins
+
+    return _items({plugin.name: plugin.source for plugin in load_plugins().loaded}, incomplete)
+
+
 def _state() -> StateDir:
     from mahavishnu_core.state import StateDir, state_dir_path
 

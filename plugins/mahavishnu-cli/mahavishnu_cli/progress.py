@@ -16,11 +16,26 @@ from mahavishnu_core.events import Notice, TaskEvent, ToolCall
 from mahavishnu_core.text import one_line, redact, secrets_in
 
 if TYPE_CHECKING:
-    from mahavishnu_core import WorkerManager, WorkerResult
+    from collections.abc import Callable, Iterable
+
+    from mahavishnu_core import WorkerResult
+    from mahavishnu_core.report import WorkerReport
 
 _LOOK_EVERY = 0.25
 _WIDTH = 80
 _TELLING = {"retry", "rate_limit", "permission_denied", "permission_request"}
+
+
+class Reports(Protocol):
+    """Knows how workers stand: a manager, or a recording that is played back."""
+
+    def monitor_workers(self, worker_ids: Iterable[str], /) -> list[WorkerReport]: ...
+
+
+class Watched(Reports, Protocol):
+    """What also tells every event as it comes."""
+
+    def observe(self, observer: Callable[[TaskEvent], None], /) -> None: ...
 
 
 class Progress(Protocol):
@@ -37,16 +52,16 @@ class Progress(Protocol):
     async def run(self) -> None: ...
 
 
-def open_progress(manager: WorkerManager, total: int, style: Style) -> Progress:
+def open_progress(watched: Watched, total: int, style: Style) -> Progress:
     """The live view where there is a terminal to show it on, else lines. ``total`` is how many tasks come."""
     if style == "jsonl":
-        manager.observe(event_printer())
+        watched.observe(event_printer())
     if on_terminal() and not (style == "jsonl" and sys.stdout.isatty()):
         from mahavishnu_cli.view import LiveView
 
-        return LiveView(manager, total)
-    lines = Lines(manager)
-    manager.observe(lines.observe)
+        return LiveView(watched, total)
+    lines = Lines(watched)
+    watched.observe(lines.observe)
     return lines
 
 
@@ -59,7 +74,7 @@ def on_terminal() -> bool:
 class Lines:
     """One line on standard error for each thing that happens."""
 
-    _manager: WorkerManager
+    _reports: Reports
     _waiting: set[str] = attrs.field(factory=set)
     """Workers whose command was not seen running yet."""
     _secrets: tuple[str, ...] = attrs.field(factory=lambda: secrets_in(os.environ))
@@ -68,6 +83,7 @@ class Lines:
         self._waiting.add(worker_id)
 
     def observe(self, item: TaskEvent) -> None:
+        self._note_running(item.worker_id)
         match item.event:
             case ToolCall(name=name, input=data):
                 self._say(item.worker_id, f"tool {name} {main_argument(data)}")
@@ -82,10 +98,14 @@ class Lines:
     async def run(self) -> None:
         while True:
             await trio.sleep(_LOOK_EVERY)
-            for report in self._manager.monitor_workers(self._waiting):
+            for report in self._reports.monitor_workers(self._waiting):
                 if report.elapsed_seconds is not None:
-                    self._waiting.discard(report.worker_id)
-                    self._say(report.worker_id, "running")
+                    self._note_running(report.worker_id)
+
+    def _note_running(self, worker_id: str) -> None:
+        if worker_id in self._waiting:
+            self._waiting.discard(worker_id)
+            self._say(worker_id, "running")
 
     def _say(self, worker_id: str, text: str) -> None:
         say(f"{worker_id} {one_line(redact(text, self._secrets), _WIDTH)}")

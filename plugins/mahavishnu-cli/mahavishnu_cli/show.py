@@ -62,10 +62,11 @@ def event_printer() -> Callable[[TaskEvent], None]:
 
 
 def outcome(result: WorkerResult) -> str:
-    """``completed in 12.3 s``, ``failed (exit_status) in 0.1 s``."""
+    """``completed in 12.3 s``, ``failed (exit_status) in 0.1 s``; without the time where it took none."""
     reason = result.metadata.get("reason")
     why = f" ({reason})" if reason and reason != result.status.value else ""
-    return f"{result.status.value}{why} in {duration(result.duration_seconds)}"
+    how_long = f" in {duration(result.duration_seconds)}" if result.duration_seconds else ""
+    return f"{result.status.value}{why}{how_long}"
 
 
 def _as_text(result: WorkerResult) -> str:

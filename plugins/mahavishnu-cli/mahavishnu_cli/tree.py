@@ -40,6 +40,8 @@ PLUGINS = _group(
     "plugins",
     "See which plugins take part, and which do not.",
     _lazy("list", "plugins:list_plugins", "List the plugins, loaded and refused."),
+    _lazy("check", "plugins_check:check", "Check an installed plugin: does it keep the contract?"),
+    _lazy("new", "plugins_new:new", "Write a plugin for an agent of your own, to begin with."),
 )
 CONFIG = _group(
     "config",
@@ -55,6 +57,7 @@ COMMANDS = (
     RESULTS,
     PLUGINS,
     CONFIG,
+    _lazy("replay", "replay:replay", "Show a recorded run once more, as it went."),
     _lazy("doctor", "doctor:doctor", "Check what is usable here, and what to do where not."),
     _lazy("completion", "completion:completion", "Print the script for completion in your shell."),
 )

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from mahavishnu_core import WorkerManager, WorkerResult
+    from mahavishnu_cli.progress import Reports
+    from mahavishnu_core import WorkerResult
     from mahavishnu_core.report import WorkerReport
 
 _EVERY = 1 / 8
@@ -48,7 +49,7 @@ _MOST_ENDED = 200
 class LiveView:
     """Shows the workers under way, and the last that ended, as far as the terminal is high."""
 
-    _manager: WorkerManager
+    _reports: Reports
     _total: int
     _running: dict[str, None] = attrs.field(factory=dict)
     """Workers under way, in order."""
@@ -61,7 +62,7 @@ class LiveView:
 
     def end(self, result: WorkerResult) -> None:
         self._running.pop(result.worker_id, None)
-        self._ended.extend(self._manager.monitor_workers([result.worker_id]))
+        self._ended.extend(self._reports.monitor_workers([result.worker_id]))
         self._successful += result.is_success()
         self._failed += not result.is_success()
 
@@ -82,7 +83,7 @@ class LiveView:
 
     def _picture(self, console: Console) -> Table:
         room = max(console.height - _FRAME, 1)
-        reports = self._manager.monitor_workers(list(self._running)[:room])
+        reports = self._reports.monitor_workers(list(self._running)[:room])
         left = room - len(reports)
         picture = _grid("worker", "type", "state", "time", "activity", "tokens", "cost")
         for report in (*list(self._ended)[-left:], *reports) if left else reports:
@@ -155,7 +156,7 @@ def _sum(result: WorkerResult) -> tuple[Text, ...]:
     return (
         _text(result.worker_id),
         _text(result.status.value, _STYLES.get(result.status, "")),
-        _text(words.duration(result.duration_seconds)),
+        _text(words.duration(result.duration_seconds or None)),
         _text(words.tokens(sum(usage.values())) if usage else "unknown"),
         _text(words.cost(cast("float | None", result.metadata.get("cost_usd")))),
         _text(str(result.metadata.get("reason") or "")),

@@ -1,12 +1,16 @@
-"""What the tests of the command line share: running it, in this process or as a program, and FIFOs."""
+"""What the tests of the command line share: running it, in this process or as a program, FIFOs, terminals."""
 
 from __future__ import annotations
 
 import json
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
+from fcntl import ioctl
 from pathlib import Path
 
 import attrs
@@ -144,6 +148,38 @@ def _fifo(path: Path) -> Fifo:
 def waiting(bell: Fifo, gate: Fifo) -> str:
     """A prompt for a shell worker that says that it has begun, waits at the gate, and says a last word."""
     return f"echo begun; echo here > {bell.path}; read x < {gate.path}; echo done"
+
+
+@attrs.define
+class Terminal:
+    """A pseudo-terminal on which the program runs."""
+
+    master: int
+    slave: int
+    seen: str = ""
+
+    def until(self, words: str) -> None:
+        """Read until the program has shown these words."""
+        while words not in self.seen:
+            self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
+
+    def all(self) -> str:
+        """Read on until the program has closed its end."""
+        os.close(self.slave)
+        try:
+            while chunk := os.read(self.master, 65536):
+                self.seen += chunk.decode("utf-8", "replace")
+        except OSError:  # how Linux says that the other end is closed
+            pass
+        return self.seen
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    master, slave = pty.openpty()
+    ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    yield Terminal(master, slave)
+    os.close(master)
 
 
 @pytest.fixture

@@ -3,46 +3,9 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
-import struct
-import termios
-from fcntl import ioctl
 
-import attrs
 import pytest
-
-
-@attrs.define
-class Terminal:
-    """A pseudo-terminal on which the program runs."""
-
-    master: int
-    slave: int
-    seen: str = ""
-
-    def until(self, words: str) -> None:
-        """Read until the program has shown these words."""
-        while words not in self.seen:
-            self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
-
-    def all(self) -> str:
-        """Read on until the program has closed its end."""
-        os.close(self.slave)
-        try:
-            while chunk := os.read(self.master, 65536):
-                self.seen += chunk.decode("utf-8", "replace")
-        except OSError:  # how Linux says that the other end is closed
-            pass
-        return self.seen
-
-
-@pytest.fixture
-def terminal():
-    master, slave = pty.openpty()
-    ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    yield Terminal(master, slave)
-    os.close(master)
 
 
 def _start(home, terminal, *arguments):
