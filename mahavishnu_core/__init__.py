@@ -22,8 +22,11 @@ if TYPE_CHECKING:
         settings,
         state,
         stream,
+        tally,
         templates,
+        testing,
         text,
+        verdict,
     )
     from mahavishnu_core.adapter import OrchestratorAdapter, WorkerOrchestratorAdapter
     from mahavishnu_core.hookspecs import Engine, Parser, Run
@@ -60,8 +63,11 @@ __all__ = [
     "settings",
     "state",
     "stream",
+    "tally",
     "templates",
+    "testing",
     "text",
+    "verdict",
 ]
 
 _HOME = {
@@ -82,7 +88,7 @@ _HOME = {
     "hookimpl": "markers",
 }
 _MODULES = frozenset(__all__) - frozenset(_HOME)
-"""Public modules: app, catalog, health, host, report, settings and state are there for frontends."""
+"""Public modules; app, catalog, health, host, report, settings, state, tally, verdict are for frontends."""
 
 
 def __getattr__(name: str) -> object:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mahavishnu_core.events import Event, TaskEvent
     from mahavishnu_core.models import JSON, Cause, Command, Exit, Task, Worker, WorkerResult, WorkerType
+    from mahavishnu_core.testing import Sample
 
 T = TypeVar("T")
 RunState: TypeAlias = Literal["queued", "running", "ended"]
@@ -122,9 +123,11 @@ def search_results(engine: Engine, text: str, limit: int) -> Awaitable[Sequence[
 
 @hookspec
 def monitor(event: TaskEvent) -> None:
-    """Be told every event of every task that this engine follows. Must not block.
+    """Be told every event of every task that this engine follows, in order.
 
-    An observer that raises is reported once and not called again.
+    Called in a thread of its own, one for each plugin, so it may block a little and must not use Trio. One
+    that raises, does not come back for two seconds, or falls 10 000 events behind is reported once and not
+    called again. When the engine ends it has a second to take what still waits for it.
     """
 
 
@@ -144,6 +147,14 @@ def launch(
 @hookspec(firstresult=True)
 def close(engine: Engine, worker: Worker) -> Awaitable[None] | None:
     """Give back what ``spawn`` took (*async, first result*)."""
+
+
+@hookspec
+def samples() -> Iterable[Sample]:  # type: ignore[empty-body]
+    """Recorded runs of the programs of your worker types, with the verdicts that are due.
+
+    Called by ``mahavishnu plugins check`` and by nothing else; it may read files of your distribution.
+    """
 
 
 @hookspec

@@ -17,6 +17,11 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 Tracking: TypeAlias = Literal["stream-json", "lines", "socket"]
 """How a worker type reports progress: JSON events a line, plain lines, or a socket."""
 
+Told: TypeAlias = Literal[
+    "session", "model", "partial_text", "thinking", "tool_calls", "tool_results", "subagents", "usage", "cost"
+]
+"""What an agent may tell beside its answer; ``session`` is a conversation that a later task goes on with."""
+
 Cause: TypeAlias = Literal["wall", "idle", "after_result", "cancelled", "output_limit"]
 """Why we ended a command that had not ended by itself."""
 
@@ -68,6 +73,8 @@ class WorkerType:
     env: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     install: str = ""
     """What to run to get the program, for the message that says it is missing."""
+    tells: tuple[Told, ...] = ()
+    """What its agent tells beside its answer: a promise, held against samples by ``plugins check``."""
 
 
 @attrs.frozen

@@ -1,11 +1,8 @@
-"""Fixtures for tests that start processes: a state directory, a bench, FIFOs, and a look at what is left."""
+"""Fixtures for tests that start processes: a bench, and FIFOs by which they and a test can wait."""
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import attrs
@@ -13,26 +10,6 @@ import pytest
 
 from mahavishnu_core.state import StateDir
 from tests.keeping import Bench, Fifo
-from tests.processes import left_by_test, wait_until_gone
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> StateDir:
-    """A state directory that is ready for use."""
-    state = StateDir(tmp_path / "state")
-    state.prepare()
-    return state
-
-
-@pytest.fixture
-def nothing_left(tmp_path: Path) -> Iterator[None]:
-    """Fail the test when a process of it is still there a while after its end, a keeper among them."""
-    yield
-    left = wait_until_gone(partial(left_by_test, tmp_path), seconds=8)
-    for process in left:
-        os.kill(process.pid, signal.SIGKILL)
-    if left:
-        pytest.fail(f"left running: {', '.join(map(str, left))}")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import mahavishnu_core
 from mahavishnu_core.keeper.kept import Launch
 from mahavishnu_core.keeper_link import KeeperLink, LocalRun, open_keeper
 from mahavishnu_core.models import Exit, Task, Worker, WorkerType, utc_now
-from tests.processes import keepers
+from mahavishnu_core.testing.processes import keepers
 
 if TYPE_CHECKING:
     from mahavishnu_core.state import StateDir

@@ -30,7 +30,7 @@ async def test_each_repository_gets_a_worker_and_all_results_come_whole(
     autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path, repos: list[str]
 ) -> None:
     long_text = "x" * 5000
-    place = FakePlace(nursery, lambda _: [Say({"type": "result", "result": long_text}), Leave()])
+    place = FakePlace(nursery, script=lambda _: [Say({"type": "result", "result": long_text}), Leave()])
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
         adapter = WorkerOrchestratorAdapter(manager)
         summary = await adapter.execute({"prompt": "go", "worker_type": "fake"}, repos)
@@ -46,7 +46,7 @@ async def test_failures_are_counted_and_never_called_partial_when_all_failed(
     autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path, repos: list[str], bad: int, status: str
 ) -> None:
     exits = iter([Leave(3)] * bad + [Leave()] * (2 - bad))
-    place = FakePlace(nursery, lambda _: [ANSWER[0], next(exits)])
+    place = FakePlace(nursery, script=lambda _: [ANSWER[0], next(exits)])
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
         adapter = WorkerOrchestratorAdapter(manager)
         summary = await adapter.execute({"prompt": "go", "worker_type": "fake"}, repos)

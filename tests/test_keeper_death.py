@@ -15,8 +15,8 @@ import trio
 
 from mahavishnu_core.keeper.family import boot_id, read_process
 from mahavishnu_core.keeper_link import open_keeper
+from mahavishnu_core.testing.processes import gone, keepers, lives
 from tests.keeping import SHELL
-from tests.processes import gone, keepers, lives
 
 if TYPE_CHECKING:
     from mahavishnu_core.models import Task

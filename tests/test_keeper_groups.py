@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from mahavishnu_core.keeper.cgroup import is_available
+from mahavishnu_core.testing.processes import gone, lives
 from tests.keeping import Bench
-from tests.processes import gone, lives
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this machine gives us no control groups")
 

@@ -17,7 +17,7 @@ from mahavishnu_core.keeper.family import read_process
 from mahavishnu_core.keeper.server import SPARE_FILES
 from mahavishnu_core.keeper_link import connect, open_keeper
 from mahavishnu_core.state import StateDir
-from tests.processes import environment, gone, keepers, lives, open_files, resident_kb
+from mahavishnu_core.testing.processes import environment, gone, keepers, lives, open_files, resident_kb
 
 
 async def test_it_leaves_when_nothing_is_left_to_keep_and_comes_again(bench):

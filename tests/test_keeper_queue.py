@@ -6,7 +6,7 @@ import sys
 
 import trio
 
-from tests.processes import gone, lives
+from mahavishnu_core.testing.processes import gone, lives
 
 
 def most_at_once(log):

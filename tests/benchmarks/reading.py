@@ -32,9 +32,9 @@ from mahavishnu_qwen.parser import QwenParser
 
 ROOT = Path(__file__).parents[2]
 CASES: dict[Callable[[], Parser], str] = {
-    ClaudeParser: "plugins/mahavishnu-claude/tests/transcripts/*.jsonl",
-    QwenParser: "plugins/mahavishnu-qwen/tests/transcripts/*.jsonl",
-    GenericParser: "plugins/*/tests/transcripts/*.jsonl",
+    ClaudeParser: "plugins/mahavishnu-claude/mahavishnu_claude/samples/*.jsonl",
+    QwenParser: "plugins/mahavishnu-qwen/mahavishnu_qwen/samples/*.jsonl",
+    GenericParser: "plugins/*/mahavishnu_*/samples/*.jsonl",
 }
 CHUNK = 64 * 1024
 BYTES_A_ROUND = 4 * 1024 * 1024
@@ -46,7 +46,7 @@ MOST_MEGABYTES = 100
 def main() -> None:
     options = _options()
     if options.memory:
-        lines = _lines("plugins/*/tests/transcripts/*.jsonl") if options.memory == "lines" else []
+        lines = _lines("plugins/*/mahavishnu_*/samples/*.jsonl") if options.memory == "lines" else []
         _read_much(lines, options.megabytes)
         return
     print(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} processors")

@@ -10,7 +10,7 @@ import trio
 
 from mahavishnu_core import WorkerManager
 from mahavishnu_core.app import load_app
-from tests.processes import lives
+from mahavishnu_core.testing.processes import lives
 from tests.real_cli.site import CLAUDE, QWEN, execution
 
 pytestmark = pytest.mark.real_cli

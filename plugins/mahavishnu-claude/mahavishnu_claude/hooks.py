@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mahavishnu_core import Command, Parser, Task, Worker, WorkerType
+    from mahavishnu_core.testing import Sample
 
 HOOK_API = 1
 
@@ -25,6 +26,17 @@ def worker_types() -> Iterable[WorkerType]:
         description="Claude Code; edits files, and runs what its permission mode allows",
         result_storage="session-buddy",
         install="npm install -g @anthropic-ai/claude-code",
+        tells=(
+            "session",
+            "model",
+            "partial_text",
+            "thinking",
+            "tool_calls",
+            "tool_results",
+            "subagents",
+            "usage",
+            "cost",
+        ),
     )
 
 
@@ -48,3 +60,12 @@ def parse_progress(worker: Worker, task: Task) -> Parser | None:
     from mahavishnu_claude.parser import ClaudeParser
 
     return ClaudeParser()
+
+
+@hookimpl
+def samples() -> Iterable[Sample]:
+    from pathlib import Path
+
+    from mahavishnu_core.testing import samples_in
+
+    return samples_in(Path(__file__).parent / "samples", "terminal-claude")

@@ -26,7 +26,7 @@ from mahavishnu_core.events import (
 )
 from mahavishnu_core.stream import StreamReader
 
-RUNS = Path(__file__).parent / "transcripts"
+RUNS = Path(__file__).parents[1] / "mahavishnu_claude/samples"
 NAMES = sorted(path.stem for path in RUNS.glob("*.jsonl"))
 
 

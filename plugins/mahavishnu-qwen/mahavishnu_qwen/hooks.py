@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mahavishnu_core import Command, Parser, Task, Worker, WorkerType
+    from mahavishnu_core.testing import Sample
 
 HOOK_API = 1
 
@@ -25,6 +26,16 @@ def worker_types() -> Iterable[WorkerType]:
         description="Qwen Code; uses every tool without asking",
         result_storage="session-buddy",
         install="npm install -g @qwen-code/qwen-code",
+        tells=(
+            "session",
+            "model",
+            "partial_text",
+            "thinking",
+            "tool_calls",
+            "tool_results",
+            "subagents",
+            "usage",
+        ),
     )
 
 
@@ -48,3 +59,12 @@ def parse_progress(worker: Worker, task: Task) -> Parser | None:
     from mahavishnu_qwen.parser import QwenParser
 
     return QwenParser(resumed=task.resume)
+
+
+@hookimpl
+def samples() -> Iterable[Sample]:
+    from pathlib import Path
+
+    from mahavishnu_core.testing import samples_in
+
+    return samples_in(Path(__file__).parent / "samples", "terminal-qwen")

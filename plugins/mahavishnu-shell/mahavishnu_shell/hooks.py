@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mahavishnu_core import Command, Parser, Task, Worker, WorkerType
+    from mahavishnu_core.testing import Sample
 
 HOOK_API = 1
 
@@ -47,3 +48,12 @@ def parse_progress(worker: Worker, task: Task) -> Parser | None:
     from mahavishnu_core.stream import LinesParser
 
     return LinesParser()
+
+
+@hookimpl
+def samples() -> Iterable[Sample]:
+    from pathlib import Path
+
+    from mahavishnu_core.testing import samples_in
+
+    return samples_in(Path(__file__).parent / "samples", "shell")

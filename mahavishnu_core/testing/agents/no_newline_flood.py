@@ -1,0 +1,9 @@
+"""Prints 64 MB without a newline, and no result."""
+
+from __future__ import annotations
+
+import speech
+
+speech.begin()
+for _ in range(64):
+    speech.write(b"x" * 1_000_000)

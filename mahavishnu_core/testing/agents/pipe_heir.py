@@ -1,0 +1,14 @@
+"""Ends well, while a child of it goes on holding its standard output."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import speech
+
+speech.begin()
+if not os.fork():
+    signal.alarm(speech.SECONDS)
+    speech.live_on()
+speech.result()

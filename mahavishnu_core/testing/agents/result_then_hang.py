@@ -1,0 +1,9 @@
+"""Gives its result and does not end."""
+
+from __future__ import annotations
+
+import speech
+
+speech.begin()
+speech.result()
+speech.live_on()

@@ -1,0 +1,12 @@
+"""The contract that every plugin keeps, row by row: ``mahavishnu plugins check shell``."""
+
+from __future__ import annotations
+
+import pytest
+
+from mahavishnu_core.testing import Row, rows_for
+
+
+@pytest.mark.parametrize("row", rows_for("shell"), ids=str)
+def test_it_keeps_the_contract(row: Row) -> None:
+    row.check()

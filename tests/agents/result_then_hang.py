@@ -1,9 +1,0 @@
-"""Gives its result and does not end."""
-
-from __future__ import annotations
-
-import speech
-
-speech.begin()
-speech.result("done")
-speech.live_on()

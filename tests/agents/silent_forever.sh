@@ -1,2 +1,0 @@
-# Says nothing, for ever.
-exec sleep 60
