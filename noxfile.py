@@ -19,7 +19,10 @@ CLAUDE = "@anthropic-ai/claude-code@2.1.197"
 QWEN = "@qwen-code/qwen-code@0.15.10"
 PYTHON = [sys.executable, "-m"]
 README = "tests/readme_commands.py"
-CODE = ["mahavishnu_core", *sorted(str(path) for path in Path("plugins").glob("*/mahavishnu_*"))]
+STRANGER = "tests/stranger_wheel.py"
+TEST_TOOLS = ["pytest", "pytest-trio", "pytest-xdist", "hypothesis", "jsonschema"]
+PLUGINS = sorted([*Path("plugins").glob("mahavishnu-*"), *Path("contrib").glob("mahavishnu-*")])
+CODE = ["mahavishnu_core", *sorted(str(path) for plugin in PLUGINS for path in plugin.glob("mahavishnu_*"))]
 
 
 @nox.session
@@ -79,6 +82,31 @@ def real_clis(session: nox.Session) -> None:
 def readme(session: nox.Session) -> None:
     """The README's first command, in a fresh clone with a fresh home, as a new user would give it."""
     session.run(*PYTHON, "pytest", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull, README)
+
+
+@nox.session(venv_backend="venv")
+def core_alone(session: nox.Session) -> None:
+    """The core and its tests in an environment without any plugin."""
+    session.install("-q", "-c", "constraints.txt", ".", *TEST_TOOLS)
+    ignored = [f"--ignore=tests/{name}" for name in ("test_broken.py", "test_docs.py", "test_docs_hooks.py")]
+    session.run("pytest", "-m", "not real_cli and not whole", *ignored, "tests", *session.posargs)
+
+
+@nox.session(venv_backend="venv")
+@nox.parametrize("plugin", PLUGINS, ids=[path.name.removeprefix("mahavishnu-") for path in PLUGINS])
+def plugin_alone(session: nox.Session, plugin: Path) -> None:
+    """One plugin beside the core and nothing else: its own tests, and the contract."""
+    session.install("-q", "-c", "constraints.txt", ".", f"./{plugin}", *TEST_TOOLS)
+    if plugin.name == "mahavishnu-cli":  # its tests give work to workers; alone it has none
+        session.run("pytest", "-n=0", "tests/cli_alone.py", *session.posargs)
+    else:
+        session.run("pytest", "-m", "not real_cli", f"{plugin}/tests", *session.posargs)
+
+
+@nox.session
+def stranger(session: nox.Session) -> None:
+    """A plugin made, built and installed outside the tree, and all broken ones, as a user would."""
+    session.run(*PYTHON, "pytest", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull, STRANGER)
 
 
 @nox.session

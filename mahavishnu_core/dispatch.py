@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -24,13 +25,13 @@ async def spawn(engine: Engine, kind: WorkerType, workspace: Path) -> Worker:
     state = engine.app.state
     worker = Worker(state.new_worker_id(), kind, workspace, utc_now())
     try:
-        facts = await engine.ask("spawn", dict, worker=worker)
+        facts = await engine.ask("spawn", Mapping, worker=worker)  # type: ignore[type-abstract]  # mypy 4717
         if facts is None:
             raise PluginError(f"no plugin offers the place {kind.place!r} of worker type {kind.name!r}")
     except BaseException:
         state.forget_worker_id(worker.worker_id)
         raise
-    worker = attrs.evolve(worker, facts=facts)
+    worker = attrs.evolve(worker, facts=dict(facts))
     state.add_worker(worker)
     return worker
 

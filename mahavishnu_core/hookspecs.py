@@ -46,7 +46,8 @@ class Parser(Protocol):
     def feed(self, lines: Sequence[dict[str, JSON] | str]) -> Iterable[Event]:
         """Events of the next lines: a dict where the line is a JSON object, else its text.
 
-        With ``progress_tracking: lines`` all lines are texts.
+        With ``progress_tracking: lines`` all lines are texts. When it raises, it is given the same lines once
+        more, one by one, so that only the one at fault is lost.
         """
         ...
 

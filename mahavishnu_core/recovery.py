@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from mahavishnu_core.dispatch import find_again
-from mahavishnu_core.errors import PluginError
+from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_core.task_run import take_up
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ async def recover(engine: Engine) -> None:
 
 async def _take_up(engine: Engine, task: Task, slots: trio.CapacityLimiter) -> None:
     async with slots:
-        with suppress(PluginError):  # a plugin of its is not here: an engine that has it will come
+        with suppress(
+            MahavishnuError
+        ):  # its plugin or its daemon is not here: later
             await _take_up_one(engine, engine.app.state.worker(task.worker_id), task)
 
 

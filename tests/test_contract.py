@@ -246,6 +246,7 @@ def test_an_observer_that_cannot_take_every_event_is_told():
     assert "no attribute 'text'" in broken_rows(Raises())["observer: events"]
 
 
+@pytest.mark.whole
 def test_a_plugin_that_nobody_has_is_told_with_the_nearest_name():
     with pytest.raises(UsageError, match=r"there is no plugin 'claud' \(did you mean 'claude'\?\)"):
         rows_for("claud")
@@ -258,6 +259,7 @@ def test_a_plugin_that_was_refused_says_why():
         subject_of(host, "gone")
 
 
+@pytest.mark.whole
 def test_an_installed_plugin_is_looked_at_alone():
     subject = open_subject("shell")
     assert [plugin.name for plugin in subject.host.loaded] == ["core", "shell"]

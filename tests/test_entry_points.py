@@ -31,6 +31,7 @@ def as_metadata_says(path: list[str]) -> set[tuple[str, ...]]:
     return entries
 
 
+@pytest.mark.whole
 def test_what_is_installed_is_found_as_the_standard_library_finds_it():
     assert {tuple(entry) for entry in discover()} == as_metadata_says(sys.path)
     assert "shell" in {entry.name for entry in discover()}

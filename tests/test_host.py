@@ -76,6 +76,10 @@ BROKEN = {
         HEAD + "@hookimpl\nasync def monitor(event):\n    yield\n",
         "its monitor is an 'async def': make it a plain 'def' that returns an awaitable",
     ),
+    "an order of its own": (
+        HEAD + "@hookimpl(trylast=True)\ndef execute(worker): ...\n",
+        "its execute is marked tryfirst or trylast: the order is the core's affair",
+    ),
     "a wrapper": (
         HEAD + "@hookimpl(wrapper=True)\ndef spawn(worker):\n    return (yield)\n",
         "its spawn is a hook wrapper: only plain hooks are called",
@@ -306,6 +310,7 @@ async def test_what_a_hook_promised_is_awaited_and_looked_at():
 OURS = [entry for entry in discover() if entry.distribution.startswith("mahavishnu-")]
 
 
+@pytest.mark.whole
 def test_every_plugin_of_this_project_is_loaded():
     assert {"shell", "claude", "qwen", "sqlite"} <= {entry.name for entry in OURS}
     host = load_plugins({"MAHAVISHNU_PLUGINS": ",".join(entry.name for entry in OURS)})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ import trio
 
 from mahavishnu_core.keeper.cgroup import is_available
 from mahavishnu_core.testing.processes import gone, lives
-from tests.keeping import Bench
+from tests.keeping import HOME, Bench
 
 pytestmark = pytest.mark.skipif(not is_available(), reason="this machine gives us no control groups")
 
@@ -56,6 +58,27 @@ async def test_a_group_goes_with_its_task_and_all_of_them_with_the_keeper(bench,
         await gone(keeper)
     assert left == {"keeper", running.task.task_id}
     assert not base.exists()
+
+
+SWEPT = """
+import os, sys
+sys.path.append(sys.argv[1])
+from mahavishnu_core.keeper.cgroup import members, open_groups
+groups = open_groups()
+group = groups.enter("w1.1")
+os.rmdir(os.path.join(os.path.dirname(group), "keeper"))
+groups.leave()
+print(len(members(group)))
+groups.close()
+print(os.path.exists(os.path.dirname(group)))
+"""
+
+
+def test_a_keeper_whose_own_group_was_swept_away_makes_it_anew():
+    """Another keeper does that to the keeper that a command of its has started."""
+    words = [sys.executable, "-I", "-S", "-c", SWEPT, str(HOME)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0", "False"]
 
 
 async def test_the_groups_of_a_killed_keeper_are_cleared_away_by_a_later_one(bench):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from mahavishnu_core import Task, WorkerManager, WorkerResult, WorkerStatus, WorkerType
-from mahavishnu_core.errors import UnknownWorker, UnknownWorkerType, UsageError, WorkerBusy
+from mahavishnu_core import Command, Task, Worker, WorkerManager, WorkerResult, WorkerStatus, WorkerType
+from mahavishnu_core.errors import MissingError, UnknownWorker, UnknownWorkerType, UsageError, WorkerBusy
 from mahavishnu_core.events import TaskEvent
 from mahavishnu_core.markers import hookimpl
 from tests.fakes import ANSWER, FakePlace, FakeStorage, Hang, Leave, Say, app_of, text
@@ -354,6 +356,55 @@ async def test_close_all_leaves_no_open_worker(
         assert await manager.close_all() == 3
         assert manager.monitor_workers() == []
     assert sorted(place.closed) == sorted(ids)
+
+
+class Daemonless:
+    """A place whose daemon was there when a task was launched, and is not any more."""
+
+    is_up = True
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._fake = FakePlace(nursery, script=lambda _: [Hang()])
+
+    @hookimpl
+    def worker_types(self) -> list[WorkerType]:
+        return [WorkerType("far", "fake", "far")]
+
+    @hookimpl
+    def spawn(self, worker: Worker) -> object:
+        return self._spawn() if worker.type.place == "far" else None
+
+    async def _spawn(self) -> Mapping[str, str]:
+        await trio.lowlevel.checkpoint()
+        return MappingProxyType({"container": "c1"})
+
+    @hookimpl
+    def launch(self, worker: Worker, task: Task, command: Command | None) -> object:
+        return self._launch(task, command) if worker.type.place == "far" else None
+
+    async def _launch(self, task: Task, command: Command | None) -> object:
+        await trio.lowlevel.checkpoint()
+        if command is None:
+            raise MissingError("the daemon is not there")
+        return await self._fake._launch(task)
+
+
+async def test_a_daemon_that_is_gone_keeps_nobody_else_from_being_taken_up(
+    autojump_clock: MockClock, nursery: trio.Nursery, place: FakePlace, tmp_path: Path
+) -> None:
+    app = app_of(tmp_path, fake=place, far=Daemonless(nursery))
+    async with WorkerManager(app) as manager:
+        far, near = [*await manager.spawn_workers("far"), *await manager.spawn_workers("fake")]
+        assert manager.app.state.worker(far).facts == {"container": "c1"}
+        await manager.submit_task(far, "go")
+        await manager.submit_task(near, "go")
+        await place.runs[0].wait()
+        state = manager.app.state
+        (state.task(f"{near}.1").directory / "exit.json").write_text('{"exit_code": 0}')
+    async with WorkerManager(app) as later:
+        await later.recover()
+        assert later.app.state.result(later.app.state.task(f"{near}.1")) is not None
+        assert later.app.state.result(later.app.state.task(f"{far}.1")) is None
 
 
 # --- storages, observers, health

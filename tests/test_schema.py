@@ -162,6 +162,7 @@ def _events(kind: WorkerType, sample: Sample) -> Iterator[Event]:
     yield from reader.end(sample.exit, sample.stderr)
 
 
+@pytest.mark.whole
 def test_what_the_command_line_prints_is_valid(tmp_path: Path, nothing_left: None) -> None:
     environ = {**os.environ, "MAHAVISHNU_STATE_DIR": str(tmp_path / "state"), "HOME": str(tmp_path)}
     command = [PROGRAM, "workers", "execute", "-t", "shell", "-n", "2", "--jsonl", "-p", "echo one; exit 3"]

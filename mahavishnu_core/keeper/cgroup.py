@@ -30,7 +30,12 @@ class ControlGroups:
         return group
 
     def leave(self) -> None:
-        """Go back into the keeper's own group."""
+        """Go back into the keeper's own group.
+
+        That was empty meanwhile: where we were started by a command of another keeper, it may have swept it away
+        with what that command left.
+        """
+        os.makedirs(f"{self._base}/keeper", exist_ok=True)
         _write(f"{self._base}/keeper/cgroup.procs", "0")
 
     def close(self) -> None:

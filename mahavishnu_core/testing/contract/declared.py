@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from mahavishnu_core import events
+from mahavishnu_core.catalog import CORE_AGENT
 from mahavishnu_core.entry_points import discover
 from mahavishnu_core.models import Told, WorkerStatus
 from mahavishnu_core.settings.schema import NAME
@@ -93,8 +94,12 @@ def _is_a_fit_type(kind: WorkerType) -> str:
 
 
 def _has_samples(subject: Subject, kind: WorkerType) -> str:
+    if kind.agent == CORE_AGENT:
+        raise DoesNotApply("its agent is the core's own")
     found = subject.samples_of(kind)
     require(found, "no samples: offer recorded runs of its program in the hook 'samples'")
+    stray = {sample.worker_type for sample in subject.samples} - {each.name for each in subject.types}
+    require(not stray, f"samples of {', '.join(map(repr, sorted(stray)))}, a type that it does not offer")
     completed = sum(sample.status is WorkerStatus.COMPLETED for sample in found)
     require(completed, "no sample is a completed run")
     versions = sorted({sample.version for sample in found if sample.version})
@@ -118,8 +123,8 @@ def _tells_what_it_declares(subject: Subject, kind: WorkerType) -> str:
     declared = set(kind.tells)
     missing, extra = sorted(declared - seen), sorted(seen - declared)
     says = f"declared {sorted(declared)}, seen {sorted(seen)}"
-    require(not missing, f"drift: {', '.join(missing)} never seen in a sample; {says}")
-    require(not extra, f"drift: {', '.join(extra)} not declared in WorkerType.tells; {says}")
+    require(not missing, f"{', '.join(missing)} never seen in a sample; {says}")
+    require(not extra, f"{', '.join(extra)} not declared in WorkerType.tells; {says}")
     return ", ".join(sorted(seen)) or "nothing beside its answer"
 
 
