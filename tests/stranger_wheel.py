@@ -61,7 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 def test_a_strangers_wheel_works_and_leaves_no_trace(place: Place):
     made = place.run("mahavishnu", "plugins", "new", "parrot").stdout.strip()
-    place.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", "wheels", made)
+    place.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", "wheels", place.path / "work" / made)
     (wheel,) = place.path.glob("work/wheels/mahavishnu_parrot-*.whl")
     before = _files(place)
     place.pip(wheel)

@@ -33,24 +33,6 @@ def missing(words: set[str]) -> set[str]:
     return {word for word in words if f"`{word}`" not in GUIDE.text}
 
 
-# --- hooks
-
-
-def hooks() -> Iterator[tuple[str, str]]:
-    tree = ast.parse((ROOT / "mahavishnu_core/hookspecs.py").read_text())
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and any(
-            "hookspec" in ast.unparse(each) for each in node.decorator_list
-        ):
-            assert node.returns is not None
-            yield node.name, f"`{node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}`"
-
-
-@pytest.mark.parametrize(("name", "signature"), list(hooks()))
-def test_every_hook_has_a_heading_with_its_signature(name: str, signature: str) -> None:
-    assert signature in document("docs/plugins.md").headings()
-
-
 # --- settings
 
 

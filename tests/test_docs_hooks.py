@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pluggy
@@ -20,9 +21,20 @@ from mahavishnu_core.testing.contract.declared import HEAVY
 from mahavishnu_core.testing.contract.subject import Subject, open_subject, subject_of
 from tests.documents import ROOT, Document, all_documents, document
 from tests.installed import opened
-from tests.test_docs import hooks
 
-SIGNATURES = {name: signature.strip("`") for name, signature in hooks()}
+
+def _hooks() -> Iterator[tuple[str, str]]:
+    """Each hook with its signature."""
+    tree = ast.parse((ROOT / "mahavishnu_core/hookspecs.py").read_text())
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and any(
+            "hookspec" in ast.unparse(each) for each in node.decorator_list
+        ):
+            assert node.returns is not None
+            yield node.name, f"{node.name}({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+
+
+SIGNATURES = dict(_hooks())
 INDEX = document("docs/hooks/README.md")
 TEN_MINUTES = document("docs/write-a-plugin.md")
 MOST_LINES = 35

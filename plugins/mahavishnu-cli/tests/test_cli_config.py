@@ -154,6 +154,7 @@ def _completed(home, words: str) -> list[str]:
 def test_commands_types_workers_and_tasks_are_completed(home):
     worker_id = home.execute("true", "--json").json[0]["worker_id"]
     assert _completed(home, "mahavishnu workers mon") == ["monitor"]
-    assert _completed(home, "mahavishnu workers spawn -t terminal-") == ["terminal-claude", "terminal-qwen"]
+    types = _completed(home, "mahavishnu workers spawn -t terminal-")
+    assert {"terminal-claude", "terminal-qwen"} <= set(types)
     assert _completed(home, f"mahavishnu workers close {worker_id[:3]}") == [worker_id]
     assert _completed(home, f"mahavishnu results show {worker_id}.") == [f"{worker_id}.1"]
