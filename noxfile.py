@@ -17,6 +17,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 CLAUDE = "@anthropic-ai/claude-code@2.1.197"
 QWEN = "@qwen-code/qwen-code@0.15.10"
+OTHERS = ["@openai/codex@0.171.0", "@google/gemini-cli@0.61.0", "opencode-ai@1.18.33"]
 PYTHON = [sys.executable, "-m"]
 README = "tests/readme_commands.py"
 STRANGER = "tests/stranger_wheel.py"
@@ -58,11 +59,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def real_clis(session: nox.Session) -> None:
-    """The real claude and qwen, installed from npm, against the scripted model."""
+    """The real agents, installed from npm, against the scripted model."""
     home = Path(".nox/npm").absolute()
     home.mkdir(parents=True, exist_ok=True)
     npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(home)]
-    session.run(*npm, CLAUDE, QWEN, external=True, silent=True)
+    session.run(*npm, CLAUDE, QWEN, *OTHERS, external=True, silent=True)
     # npm may hold install scripts back: this one puts the native program in its place
     session.run("node", str(home / "node_modules/@anthropic-ai/claude-code/install.cjs"), external=True)
     path = f"{home / 'node_modules/.bin'}{os.pathsep}{os.environ['PATH']}"

@@ -226,9 +226,7 @@ class Host:
             if own.wrapper or own.hookwrapper:
                 return f"its {caller.name} is a hook wrapper: only plain hooks are called"
             if own.tryfirst or own.trylast:
-                return (
-                    f"its {caller.name} is marked tryfirst or trylast: the order is the core's affair"
-                )
+                return f"its {caller.name} is marked tryfirst or trylast: the order is the core's affair"
             if iscoroutinefunction(own.function) or isasyncgenfunction(own.function):
                 return f"its {caller.name} is an 'async def': make it a plain 'def' that returns an awaitable"
         return None

@@ -31,9 +31,7 @@ async def recover(engine: Engine) -> None:
 
 async def _take_up(engine: Engine, task: Task, slots: trio.CapacityLimiter) -> None:
     async with slots:
-        with suppress(
-            MahavishnuError
-        ):  # its plugin or its daemon is not here: later
+        with suppress(MahavishnuError):  # its plugin or its daemon is not here: later
             await _take_up_one(engine, engine.app.state.worker(task.worker_id), task)
 
 

@@ -23,7 +23,11 @@ from mahavishnu_core.settings.schema import Settings, WorkerOverride
 from tests.documents import ROOT, Document, all_documents, document
 
 GUIDE = document("docs/guide.md")
-PROJECTS = [ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
+PROJECTS = [
+    ROOT / "pyproject.toml",
+    *sorted(ROOT.glob("plugins/*/pyproject.toml")),
+    *sorted(ROOT.glob("contrib/mahavishnu-*/pyproject.toml")),
+]
 _WORD = re.compile(r"[a-z]{2,}(_[a-z]+)*")
 _DECIDES = {"_judge", "_timed_out", "_without_result", "_with_result", "_warnings"}
 
@@ -214,7 +218,7 @@ def test_the_changes_name_this_version() -> None:
 
 def test_the_development_requirements_list_every_distribution() -> None:
     lines = (ROOT / "requirements-dev.txt").read_text().splitlines()
-    wanted = ["-e .", *(f"-e ./plugins/{path.parent.name}" for path in PROJECTS[1:])]
+    wanted = ["-e .", *(f"-e ./{path.parent.relative_to(ROOT)}" for path in PROJECTS[1:])]
     assert [line for line in lines if line.startswith("-e ")] == wanted
 
 

@@ -32,7 +32,7 @@ class ControlGroups:
     def leave(self) -> None:
         """Go back into the keeper's own group.
 
-        That was empty meanwhile: where we were started by a command of another keeper, it may have swept it away
+        That was empty meanwhile: where a command of another keeper started us, that one may have swept it away
         with what that command left.
         """
         os.makedirs(f"{self._base}/keeper", exist_ok=True)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.keeping import Fifo
-from tests.real_cli.site import CLAUDE, QWEN, Agent, Site
+from tests.real_cli.site import CLAUDE, QWEN, Agent, Site, require_in_path
 from tests.scripted_model.server import ModelServer, serve
 
 
 @pytest.fixture(scope="session")
 def clis() -> None:
     """Both CLIs in PATH. Without them the tests are skipped, or fail where MAHAVISHNU_REQUIRE_CLIS is set."""
-    missing = [agent.name for agent in (CLAUDE, QWEN) if shutil.which(agent.name) is None]
-    if missing:
-        text = f"not in PATH: {', '.join(missing)}; 'nox -s real_clis' installs both and runs these tests"
-        (pytest.fail if os.environ.get("MAHAVISHNU_REQUIRE_CLIS") else pytest.skip)(text)
+    require_in_path((CLAUDE, QWEN), "'nox -s real_clis' installs both and runs these tests")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -44,6 +45,14 @@ class Agent:
     name: str
     type: str
     shell_type: str
+
+
+def require_in_path(agents: Iterable[Agent], install: str) -> None:
+    """Skips a test without its programs, or fails it where MAHAVISHNU_REQUIRE_CLIS is set."""
+    missing = [agent.name for agent in agents if shutil.which(agent.name) is None]
+    if missing:
+        text = f"not in PATH: {', '.join(missing)}; {install}"
+        (pytest.fail if os.environ.get("MAHAVISHNU_REQUIRE_CLIS") else pytest.skip)(text)
 
 
 CLAUDE = Agent("claude", "terminal-claude", "claude-bash")

@@ -1,7 +1,8 @@
-"""Tool calls in the words of the program that asks: claude and qwen name their tools differently."""
+"""Tool calls in the words of the program that asks: each names its tools in its own way."""
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from tests.scripted_model.conversation import Conversation, ToolCall
@@ -11,16 +12,30 @@ if TYPE_CHECKING:
 
 
 def write(c: Conversation, name: str, content: str) -> ToolCall:
-    given: dict[str, JSON] = {"file_path": f"{c.directory}/{name}", "content": content}
+    path = f"{c.directory}/{name}"
+    if _is_codex(c):  # has no tool for it but its shell
+        return shell(c, f"printf %s {shlex.quote(content)} > {shlex.quote(path)}")
+    if _is_opencode(c):
+        return ToolCall("write", {"filePath": path, "content": content})
+    given: dict[str, JSON] = {"file_path": path, "content": content}
     return ToolCall("write_file" if _is_qwen(c) else "Write", given)
 
 
 def read(c: Conversation, name: str) -> ToolCall:
-    return ToolCall("read_file" if _is_qwen(c) else "Read", {"file_path": f"{c.directory}/{name}"})
+    path = f"{c.directory}/{name}"
+    if _is_codex(c):
+        return shell(c, f"cat {shlex.quote(path)}")
+    if _is_opencode(c):
+        return ToolCall("read", {"filePath": path})
+    return ToolCall("read_file" if _is_qwen(c) else "Read", {"file_path": path})
 
 
 def shell(c: Conversation, command: str, *, background: bool = False) -> ToolCall:
     given: dict[str, JSON] = {"command": command, "description": "scripted command"}
+    if _is_codex(c):
+        return ToolCall("exec_command", {"cmd": command})
+    if _is_opencode(c):
+        return ToolCall("bash", given)
     if _is_qwen(c):
         return ToolCall("run_shell_command", given | {"is_background": background})
     return ToolCall("Bash", given | {"run_in_background": True} if background else given)
@@ -31,10 +46,21 @@ def delegate(c: Conversation, prompt: str) -> ToolCall:
     given: dict[str, JSON] = {
         "description": "scripted subtask",
         "prompt": prompt,
-        "subagent_type": "general-purpose",
+        "subagent_type": "general" if _is_opencode(c) else "general-purpose",
     }
+    if _is_opencode(c):
+        return ToolCall("task", given)
     return ToolCall("agent" if _is_qwen(c) else "Agent", given)
 
 
+def _is_codex(c: Conversation) -> bool:
+    return "exec_command" in c.tools
+
+
+def _is_opencode(c: Conversation) -> bool:
+    return any(name in c.tools for name in ("write", "bash"))
+
+
 def _is_qwen(c: Conversation) -> bool:
+    """Or gemini, of which qwen is made and which has the same words."""
     return any(name in c.tools for name in ("write_file", "read_file", "run_shell_command"))

@@ -70,9 +70,9 @@ class Conversation:
 
     @property
     def directory(self) -> str:
-        """The working directory, which both programs tell the model."""
-        told = re.search(r"(?:working directory|in the directory): *(.+)", self.context, re.IGNORECASE)
-        return told[1].strip() if told else "."
+        """The working directory, which every program tells the model in words of its own."""
+        told = _DIRECTORY.search(self.context)
+        return next(filter(None, told.groups())).strip() if told else "."
 
 
 @attrs.frozen
@@ -152,11 +152,24 @@ class Frame:
     is_delta: bool = False
 
 
-_HARNESS = ("<system-reminder>", "<command-", "<local-command", "This is the Qwen Code.")
+_DIRECTORY = re.compile(
+    r"(?:working directory|in the directory): *(.+)"
+    r"|<cwd>(.+)</cwd>"  # codex
+    r"|Workspace Directories:\*\*\s*- (.+)",  # gemini
+    re.IGNORECASE,
+)
+_HARNESS = (
+    "<system-reminder>",
+    "<command-",
+    "<local-command",
+    "This is the Qwen Code.",
+    "<environment_context>",  # codex
+    "<session_context>",  # gemini
+)
 
 
 def spoken(texts: Iterable[str]) -> str:
-    """What of these texts a person said: both programs put texts of their own beside a prompt."""
+    """What of these texts a person said: programs put texts of their own beside a prompt."""
     return "\n".join(text for text in texts if not text.lstrip().startswith(_HARNESS))
 
 

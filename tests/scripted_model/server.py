@@ -1,4 +1,4 @@
-"""The scripted model: an HTTP server that answers both vendors' protocols from scripts.
+"""The scripted model: an HTTP server that answers the vendors' protocols from scripts.
 
 The script is chosen by the path, ``/s/<script>/...``. What follows a ``+`` in it (``hello+worker-3``) keeps
 hit counters and records apart, so that one server serves many runs at once.
@@ -15,13 +15,20 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import cattrs
 
-from tests.scripted_model import anthropic, openai, scripts  # noqa: F401  # scripts register themselves
+from tests.scripted_model import (  # scripts register themselves
+    anthropic,
+    gemini,
+    openai,
+    responses,
+    scripts,  # noqa: F401
+)
 from tests.scripted_model.conversation import Conversation, Failure, Fault, Frame, Reply, Text
 from tests.scripted_model.registry import SCRIPTS
 
@@ -46,7 +53,7 @@ class Request:
     messages: int = 0
     streaming: bool = False
     aside: bool = False
-    """Whether it is qwen's own question to the model after an answer, which no script sees."""
+    """Whether it is a question of the program's own beside the prompt's, which no script sees."""
 
 
 class ModelServer(ThreadingHTTPServer):
@@ -74,7 +81,7 @@ class ModelServer(ThreadingHTTPServer):
     def calls(self, key: str) -> list[Request]:
         """The model calls that the script of this key has answered."""
         with self._lock:
-            return [r for r in self.requests if r.key == key and r.path in _WIRES and not r.aside]
+            return [r for r in self.requests if r.key == key and _wire(r.path) and not r.aside]
 
     def record(self, request: Request) -> None:
         with self._lock:
@@ -139,8 +146,16 @@ class _Wire:
 _WIRES = {
     "/v1/messages": _Wire(anthropic.read, anthropic.message, anthropic.stream, anthropic.error),
     "/v1/chat/completions": _Wire(openai.read, openai.message, openai.stream, openai.error),
+    "/v1/responses": _Wire(responses.read, responses.message, responses.stream, responses.error),
 }
 _MODELS: JSON = {"object": "list", "data": [{"id": "scripted", "object": "model"}]}
+
+
+def _wire(path: str) -> _Wire | None:
+    """The protocol that is spoken at a path."""
+    if gemini.PATH.fullmatch(path):
+        return _Wire(partial(gemini.read, path=path), gemini.message, gemini.stream, gemini.error)
+    return _WIRES.get(path)
 
 
 class _Connection(BaseHTTPRequestHandler):
@@ -162,8 +177,8 @@ class _Connection(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         _, path = self._route()
-        if path in _WIRES:
-            self._model(_WIRES[path], body)
+        if wire := _wire(path):
+            self._model(wire, body)
             return
         self._note()
         if path == "/v1/messages/count_tokens":
@@ -184,7 +199,7 @@ class _Connection(BaseHTTPRequestHandler):
 
     def _note(self, conversation: Conversation | None = None) -> Request:
         key, path = self._route()
-        known = bool(self.headers.get("x-api-key") or self.headers.get("authorization"))
+        known = any(map(self.headers.get, ("x-api-key", "authorization", "x-goog-api-key")))
         request = Request(key, path, known)
         if conversation is not None:
             request = attrs.evolve(
@@ -193,7 +208,7 @@ class _Connection(BaseHTTPRequestHandler):
                 prompt=conversation.prompt,
                 messages=len(conversation.turns),
                 streaming=conversation.streaming,
-                aside=conversation.prompt.startswith(_ASIDE),
+                aside=conversation.prompt.startswith(_MEMORY) or conversation.context.startswith(_TITLE),
             )
         self.server.record(request)
         return request
@@ -267,7 +282,8 @@ class _Connection(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-_ASIDE = "Managed memory directory"  # how qwen 0.15.10 begins its memory question
+_MEMORY = "Managed memory directory"  # how qwen 0.15.10 begins its memory question
+_TITLE = "You are a title generator"  # how opencode 1.18.33 asks for the title of a conversation
 
 
 def _answer(request: Request, conversation: Conversation) -> Reply | Failure:

@@ -7,6 +7,7 @@ import pytest
 from mahavishnu_core.testing import Row, rows_for
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("row", rows_for("qwen"), ids=str)
 def test_it_keeps_the_contract(row: Row) -> None:
     row.check()

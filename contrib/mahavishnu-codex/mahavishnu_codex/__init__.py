@@ -1,0 +1,3 @@
+"""Mahavishnu workers that run Codex."""
+
+from __future__ import annotations

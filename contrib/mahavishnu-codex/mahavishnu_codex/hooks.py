@@ -1,0 +1,61 @@
+"""The agent ``codex``: Codex without a terminal, one process a task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mahavishnu_core import hookimpl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mahavishnu_core import Command, Parser, Task, Worker, WorkerType
+    from mahavishnu_core.testing import Sample
+
+HOOK_API = 1
+
+
+@hookimpl
+def worker_types() -> Iterable[WorkerType]:
+    from mahavishnu_core import WorkerType
+
+    yield WorkerType(
+        name="terminal-codex",
+        agent="codex",
+        command_template="codex exec --json --skip-git-repo-check --sandbox workspace-write",
+        description="Codex; commands run in its sandbox, which may write to the workspace",
+        result_storage="session-buddy",
+        install="npm install -g @openai/codex",
+        tells=("session", "thinking", "tool_calls", "tool_results", "usage"),
+    )
+
+
+@hookimpl
+def execute(worker: Worker, task: Task) -> Command | None:
+    if worker.type.agent != "codex":
+        return None
+    from mahavishnu_codex.command import command_for
+
+    return command_for(worker.type, task)
+
+
+@hookimpl
+def parse_progress(worker: Worker, task: Task) -> Parser | None:
+    if worker.type.agent != "codex":
+        return None
+    if worker.type.progress_tracking == "lines":
+        from mahavishnu_core.stream import LinesParser
+
+        return LinesParser()
+    from mahavishnu_codex.parser import CodexParser
+
+    return CodexParser(resumed=task.resume)
+
+
+@hookimpl
+def samples() -> Iterable[Sample]:
+    from pathlib import Path
+
+    from mahavishnu_core.testing import samples_in
+
+    return samples_in(Path(__file__).parent / "samples", "terminal-codex")

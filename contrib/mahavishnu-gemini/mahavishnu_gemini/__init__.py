@@ -1,0 +1,3 @@
+"""Mahavishnu workers that run Gemini CLI."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Mahavishnu workers that run OpenCode."""
+
+from __future__ import annotations
