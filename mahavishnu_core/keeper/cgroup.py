@@ -32,8 +32,8 @@ class ControlGroups:
     def leave(self) -> None:
         """Go back into the keeper's own group.
 
-        That was empty meanwhile: where a command of another keeper started us, that one may have swept it away
-        with what that command left.
+        That was empty meanwhile: where a command of another keeper started us, that one may have swept it
+        away, with what that command left.
         """
         os.makedirs(f"{self._base}/keeper", exist_ok=True)
         _write(f"{self._base}/keeper/cgroup.procs", "0")

@@ -187,7 +187,7 @@ def test_the_reasoning_of_a_model_counts_as_output():
     tokens = {"input": 10, "output": 5, "reasoning": 3, "cache": {"read": 70, "write": 2}}
     line = {"type": "step_finish", "part": {"reason": "stop", "tokens": tokens}}
 
-    assert list(OpenCodeParser().feed([line])) == [Usage(Tokens(10, 8, 70, 2), 0.0)]
+    assert list(OpenCodeParser().feed([line])) == [Usage(Tokens(10, 8, 70, 2))]
 
 
 @pytest.mark.parametrize("line", [{"type": "news"}, {"type": "text", "part": {}}])
