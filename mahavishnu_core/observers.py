@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mahavishnu_core.host import Host
 
 NAMED_AFTER, CUT_OFF_AFTER = 1.0, 2.0
-"""Seconds that one call may take, by the clock on the wall: a thread knows no other."""
+"""Seconds that one call may take, as often as we look: a stop of the whole process is one look."""
 MOST_BEHIND = 10_000
 """Events that may wait for an observer."""
 CLOSING = 1.0
@@ -60,6 +60,10 @@ class _Thread:
     _ident: int = 0
     _called_at: float | None = None
     """When the call that runs began; None between calls."""
+    _looked_at: float | None = None
+    """The call that was seen running at the last look, by when it began."""
+    _looks: int = 0
+    """At how many looks in a row it was."""
     _is_over: bool = False
     _scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     has_ended: trio.Event = attrs.field(factory=trio.Event)
@@ -84,7 +88,10 @@ class _Thread:
 
     def look(self) -> None:
         """Name an observer that has not come back for a while; later, cut it off."""
-        seconds = self._seconds()
+        called_at = self._called_at
+        self._looks = self._looks + 1 if called_at is not None and called_at == self._looked_at else 0
+        self._looked_at = called_at
+        seconds = self._looks * _LOOK_EVERY
         if self._is_over or seconds < NAMED_AFTER:
             return
         self._name_it(NAMED_AFTER)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LATE = 1.0
-"""Seconds after the last watch in which an alarm may still be one of ours that came late."""
+_LATE = 0.1
+"""Seconds after the last watch in which an alarm may still be one of ours, by way of another thread."""
 _CALLERS = {f"mahavishnu_core.{name}" for name in ("watch", "host", "entry_points", "output", "observers")}
 """Modules that call plugins: what called them is not the plugin's doing."""
 
@@ -77,23 +77,28 @@ class Watch:
         global _innermost, _idle_since
         if not _takes_alarms():
             return call()
-        step, began, outer = self.limit / 2, monotonic(), _innermost
-        left, interval = _signal.setitimer(_signal.ITIMER_REAL, step, step)
+        began, outer = monotonic(), _innermost
+        _innermost = this = _Call(self)
+        left, interval = _signal.setitimer(_signal.ITIMER_REAL, this.step)
         if left and outer is None:  # the program's own timer
+            _innermost = None
             _signal.setitimer(_signal.ITIMER_REAL, left, interval)
             return call()
-        _innermost = this = _Call(self)
         try:
-            answer = call()
+            try:
+                answer = call()
+            finally:
+                this.is_over = True
         except BaseException as error:
+            this.is_over = True  # the interrupt may have come before it was said; the next is a step away
             if not this.has_ended_by(error):
                 raise
             raise self._give_up() from error  # noqa: ASYNC104  # Cancelled has passed above
         finally:
+            _signal.setitimer(_signal.ITIMER_REAL, 0)
             _innermost, _idle_since = outer, monotonic()
-            # one that runs around this one has its own limit, and has used a part of it here
-            left = 0.0 if outer is None else max(left - (_idle_since - began), 0.001)
-            _signal.setitimer(_signal.ITIMER_REAL, left, interval)
+            if outer is not None:  # it has its own limit, and has used a part of it here
+                _signal.setitimer(_signal.ITIMER_REAL, max(left - (_idle_since - began), 0.001))
         if this.is_interrupted:  # and has swallowed it
             blocked = self._give_up()
             if not is_step:
@@ -160,20 +165,29 @@ class _Interrupt(BaseException):
 
 
 class _Call:
-    """One call under watch."""
+    """One call under watch. Its alarm goes off once, and is set anew for a whole step each time.
 
-    __slots__ = ("_alarms", "_watch")
+    So a stop of the whole process, in which several alarms would become one, brings no interrupt closer.
+    """
+
+    __slots__ = ("_alarms", "_watch", "is_over", "step")
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._alarms = 0
+        self.step = watch.limit / 2
+        self.is_over = False
+        """Whether an alarm would hit our own code instead of the plugin's."""
 
     @property
     def is_interrupted(self) -> bool:
         return self._alarms > 1
 
     def alarm(self, frame: FrameType | None) -> None:
+        if self.is_over:
+            return
         self._alarms += 1
+        _signal.setitimer(_signal.ITIMER_REAL, self.step)
         if self.is_interrupted:
             raise _Interrupt
         self._watch.name(frame)

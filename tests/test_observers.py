@@ -14,6 +14,7 @@ from mahavishnu_core import WorkerManager, WorkerResult, hookimpl, observers
 from mahavishnu_core.app import App
 from mahavishnu_core.engine import Engine, open_engine
 from mahavishnu_core.events import TaskEvent, Text
+from mahavishnu_core.host import host_of
 from mahavishnu_core.models import Task
 from tests.fakes import ANSWER, FakePlace, Script, app_of, text
 
@@ -220,3 +221,28 @@ async def test_an_observer_that_is_slow_now_and_then_is_neither_named_nor_cut_of
 def tell(engine: Engine, app: App, count: int) -> None:
     task = Task("w.1", "w", "go", 1.0, "", False, "", app.state.root)
     engine.tell(task, 1, [Text(str(number)) for number in range(count)])
+
+
+async def test_what_counts_is_how_often_we_looked_so_that_a_stop_of_the_process_is_one_look(
+    nursery: trio.Nursery, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def block(_: TaskEvent) -> None:
+        begun.set()
+        gate.wait()
+
+    host = host_of({"bad": Watching(block)})
+    ((name, call),) = host.calls("monitor")
+    thread = observers._Thread(host, name, call)
+    nursery.start_soon(thread.work)
+    thread.tell(TaskEvent("w", "w.1", 1, Text("hello")))
+    await trio.to_thread.run_sync(begun.wait)
+    monkeypatch.setattr(observers, "monotonic", lambda: time.monotonic() + 1000)
+    for _ in range(3):
+        thread.look()
+    assert (host.blocked, host.refused) == ([], [])
+    for _ in range(30):
+        thread.look()
+    assert [blocked.plugin for blocked in host.blocked] == ["bad"]
+    assert [plugin.name for plugin in host.refused] == ["bad"]

@@ -15,6 +15,7 @@ import trio
 
 from mahavishnu_core import WorkerManager, WorkerStatus, hookimpl
 from mahavishnu_core import host as host_module
+from mahavishnu_core import watch as watch_module
 from mahavishnu_core.app import App
 from mahavishnu_core.errors import PluginError
 from mahavishnu_core.host import Host, awaited, host_of, load_plugins
@@ -381,3 +382,41 @@ def test_nothing_is_left_of_an_alarm() -> None:
     inside = watch.run(lambda: signal.getitimer(signal.ITIMER_REAL))
     assert 0 < inside[0] <= 30
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_an_alarm_that_comes_as_a_call_returns_hits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, asked = watch_module.monotonic, []
+
+    def slow_the_second_time() -> float:
+        asked.append(None)
+        end = real() + LIMIT
+        while len(asked) == 2 and real() < end:
+            pass
+        return real()
+
+    monkeypatch.setattr(watch_module, "monotonic", slow_the_second_time)
+    host = hosts(good=lambda: time.sleep(LIMIT * 0.75) or ["answer"])
+    assert host.all("worker_types") == [("good", ["answer"])]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    assert host.refused == []
+
+
+STOPPED = """
+import os, subprocess, time
+from mahavishnu_core.watch import HookBlocked, Watch
+
+def healthy():
+    for _ in range(40):
+        time.sleep(0.01)
+    return "came back"
+
+pid = os.getpid()
+stop = subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -STOP {pid}; sleep 2; kill -CONT {pid}"])
+print(Watch("p", "s", "h", 1.0, lambda blocked: None).run(healthy))
+stop.wait()
+"""
+
+
+def test_a_stop_of_the_whole_process_brings_no_interrupt_closer() -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("came back\n", 0), done.stderr
