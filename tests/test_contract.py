@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 
 import attrs
 import pytest
 import trio
 
-from mahavishnu_core import Command, WorkerStatus, WorkerType, hookimpl
+from mahavishnu_core import Command, WorkerStatus, WorkerType, hookimpl, host
 from mahavishnu_core.entry_points import EntryPoint
 from mahavishnu_core.errors import PluginError, UsageError
 from mahavishnu_core.events import Finished, Raw, Started, Text
 from mahavishnu_core.host import host_of
-from mahavishnu_core.stream import ObjectParser, fields
+from mahavishnu_core.stream import LinesParser, ObjectParser, fields
 from mahavishnu_core.testing import Sample, rows_for
 from mahavishnu_core.testing.contract import rows_of
+from mahavishnu_core.testing.contract.row import Outcome
 from mahavishnu_core.testing.contract.subject import Subject, open_subject, subject_of
 
 LINES = ({"say": "hello"}, {"id": "b1e7c0de-0000-4000-8000-000000000000"}, {"say": "world"}, {"end": "done"})
@@ -73,12 +77,23 @@ def look_at(plugin: object) -> Subject:
     return subject_of(host_of({"robot": plugin}), "robot")
 
 
-def broken_rows(plugin: object, *parts: str) -> dict[str, str]:
-    """The rows that fail, with how; of those with one of the parts in their name, if any is given."""
+def outcomes_of(plugin: object, *parts: str) -> dict[str, Outcome]:
+    """What the rows come to, or those with one of the parts in their name, if any is given."""
     rows = [row for row in rows_of(look_at(plugin)) if not parts or any(part in row.name for part in parts)]
     assert rows
-    outcomes = [row.outcome() for row in rows]
-    return {str(each.row).removeprefix("robot: "): each.detail for each in outcomes if each.state == "fail"}
+    return {row.name.removeprefix("robot: "): row.outcome() for row in rows}
+
+
+def broken_rows(plugin: object, *parts: str) -> dict[str, str]:
+    """The rows that fail, with how."""
+    outcomes = outcomes_of(plugin, *parts)
+    return {name: outcome.detail for name, outcome in outcomes.items() if outcome.state == "fail"}
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Plugin code is cut off as ever, but soon."""
+    monkeypatch.setattr(host, "HOOK_LIMIT", 0.2)
 
 
 def test_a_plugin_that_keeps_the_contract_passes_every_row():
@@ -91,6 +106,16 @@ def test_a_plugin_that_keeps_the_contract_passes_every_row():
 class PromptAsOption(Robot):
     def command(self, task):
         return attrs.evolve(super().command(task), argv=("robot", task.prompt), stdin="")
+
+
+class PromptBehindFlag(Robot):
+    def command(self, task):
+        return attrs.evolve(super().command(task), argv=("robot", "--json", task.prompt), stdin="")
+
+
+class PromptAsProgram(Robot):
+    def command(self, task):
+        return attrs.evolve(super().command(task), argv=(task.prompt,), stdin="")
 
 
 class PromptCut(Robot):
@@ -106,6 +131,26 @@ class PromptInEnvironment(Robot):
 class AnySession(Robot):
     def command(self, task):
         return Command(("robot", *(("--resume", task.session_id) if task.resume else ())), task.prompt)
+
+
+class SessionAsPath(Robot):
+    def command(self, task):
+        return Command(("robot", f"--dir=/sessions/{task.session_id}"), task.prompt)
+
+
+class SessionAsPathOfOption(Robot):
+    def command(self, task):
+        return Command(("robot", f"--resume={task.session_id}"), task.prompt)
+
+
+class SessionInEnvironment(Robot):
+    def command(self, task):
+        return Command(("robot",), task.prompt, env={"SESSION": f"id {task.session_id}"})
+
+
+class SessionInPassed(Robot):
+    def command(self, task):
+        return Command(("robot",), task.prompt, pass_env=(f"{task.session_id}_*",))
 
 
 class ForgetsSession(Robot):
@@ -169,6 +214,54 @@ class NoEvents(Robot):
             return [*super().feed(lines), "an event"]
 
 
+class Exits(Robot):
+    """Its parser ends the program where a text is no object."""
+
+    class parser(RobotParser):
+        def feed(self, lines):
+            if "words" in lines:
+                sys.exit(0)
+            return super().feed(lines)
+
+
+class ExitsAtEnd(Robot):
+    class parser(RobotParser):
+        def end(self, exit, stderr):
+            sys.exit(0)
+
+
+class LinesOnly(Robot):
+    """A parser of plain text that cannot take an empty line."""
+
+    kind = attrs.evolve(KIND, progress_tracking="lines", tells=())
+
+    class parser(LinesParser):
+        def feed(self, lines):
+            return [Text(line) for line in lines if line[0]]
+
+
+class OffersNumber(Robot):
+    @hookimpl
+    def worker_types(self):
+        return 5
+
+
+class OffersDicts(Robot):
+    @hookimpl
+    def worker_types(self):
+        return [{"name": "robot"}]
+
+
+class OffersFiles(Robot):
+    @hookimpl
+    def samples(self):
+        yield from (*self.found, "hello.json")
+
+
+class StraySample(Robot):
+    found = (*Robot.found, attrs.evolve(Robot.found[0], worker_type="robbot"))
+
+
 class AlwaysHappy(Robot):
     """Its parser takes every end for a success."""
 
@@ -181,9 +274,15 @@ class AlwaysHappy(Robot):
     ("plugin", "row", "word"),
     [
         (PromptAsOption, "prompt", "where the program reads options"),
+        (PromptBehindFlag, "prompt", "where the program reads options"),
+        (PromptAsProgram, "prompt", "where the program reads options"),
         (PromptCut, "prompt", "neither in stdin nor in a word"),
         (PromptInEnvironment, "prompt", "in the environment"),
         (AnySession, "session id", "becomes a word of the command"),
+        (SessionAsPath, "session id", "is a part of the word '--dir=/sessions/"),
+        (SessionAsPathOfOption, "session id", "is a part of the word '--resume=../../etc/passwd'"),
+        (SessionInEnvironment, "session id", "in the environment of the command"),
+        (SessionInPassed, "session id", "in the environment of the command"),
         (ForgetsSession, "resume", "is the one that begins"),
         (EveryAgent, "declines", "return None for others"),
         (NeverTheSame, "command", "two different commands"),
@@ -196,10 +295,120 @@ class AlwaysHappy(Robot):
         (ByChunks, "pieces", "other events when it is cut"),
         (Fragile, "absurd", "AttributeError"),
         (NoEvents, "events", "str is no event"),
+        (Exits, "absurd", "SystemExit: 0 on 'words'"),
+        (ExitsAtEnd, "absurd", "SystemExit: 0"),
+        (LinesOnly, "absurd", "IndexError"),
     ],
 )
 def test_a_promise_that_is_broken_is_told(plugin, row, word):
     assert word in broken_rows(plugin(), f"robot: {row}")[row]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "word"),
+    [
+        (OffersNumber, "worker_types offers 5"),
+        (OffersDicts, "worker_types offers {'name': 'robot'}"),
+        (OffersFiles, "samples offers 'hello.json'"),
+        (StraySample, "samples of 'robbot', a type that it does not offer"),
+    ],
+)
+def test_an_offer_that_is_none_is_told(plugin, word):
+    assert word in broken_rows(plugin(), "declared")["declared"]
+
+
+def test_the_status_of_a_sample_may_be_a_plain_word():
+    assert Sample("hello", "robot", OUTPUT, status="failed").status is WorkerStatus.FAILED
+
+
+class PromptAsValue(Robot):
+    word = "-c"
+
+    def command(self, task):
+        return attrs.evolve(super().command(task), argv=("robot", self.word, task.prompt), stdin="")
+
+
+class PromptInWord(Robot):
+    def command(self, task):
+        return attrs.evolve(super().command(task), argv=("robot", f"--say={task.prompt}"), stdin="")
+
+
+class PromptSetApart(Robot):
+    def command(self, task):
+        return attrs.evolve(super().command(task), argv=("robot", "--headless", "--", task.prompt), stdin="")
+
+
+class SessionAsValue(Robot):
+    def command(self, task):
+        if "/" in task.session_id:
+            raise UsageError("the session id is none")
+        return Command(("robot", "--no-x-at-all", f"--resume={task.session_id}"), task.prompt)
+
+
+@pytest.mark.parametrize("plugin", [PromptInWord, PromptSetApart, SessionAsValue])
+def test_a_command_in_which_nothing_can_be_an_option_passes(plugin):
+    assert broken_rows(plugin(), "prompt", "session id") == {}
+
+
+def test_that_an_option_takes_the_prompt_for_its_value_is_said_where_it_is_taken_on_trust():
+    outcome = outcomes_of(PromptAsValue(), "prompt")["prompt"]
+    assert (outcome.state, "the value of -c" in outcome.detail) == ("pass", True)
+
+
+class HangsOnSamples(Robot):
+    class parser(RobotParser):
+        def read(self, data):
+            while "say" in data:
+                pass
+            return super().read(data)
+
+
+class HangsOnText(Robot):
+    class parser(RobotParser):
+        def feed(self, lines):
+            while "words" in lines:
+                pass
+            return super().feed(lines)
+
+
+def test_a_parser_that_hangs_on_a_sample_is_told_by_every_row_that_needs_it(impatient):
+    found = broken_rows(HangsOnSamples())
+    assert {"sample hello", "drift", "pieces", "events", "idle", "agent good"} <= set(found)
+    assert all("it did not come back for 0.2 s" in found[row] for row in ("sample hello", "agent good"))
+
+
+def test_a_parser_that_hangs_on_another_line_is_told_by_the_row_that_has_it(impatient):
+    found = broken_rows(HangsOnText(), "pieces", "absurd", "events", "idle")
+    assert list(found) == ["absurd"]
+    assert "it did not come back for 0.2 s on 'words'" in found["absurd"]
+
+
+class OnlyObjects(Robot):
+    """To its parser, what is no object is nothing."""
+
+    class parser(RobotParser):
+        def feed(self, lines):
+            return super().feed([line for line in lines if isinstance(line, dict)])
+
+
+def test_a_parser_that_passes_over_plain_text_keeps_the_wall_limit():
+    assert broken_rows(OnlyObjects(), "timeout") == {}
+
+
+class WantsEverything(Robot):
+    """Its program is given the whole environment of the caller."""
+
+    def command(self, task):
+        return attrs.evolve(super().command(task), pass_env=("*",))
+
+
+def test_an_agent_whose_program_is_given_what_is_none_of_its_is_told(monkeypatch):
+    monkeypatch.setenv("SOMEBODYS_TOKEN", "my own")
+    before = dict(os.environ)
+    assert broken_rows(WantsEverything(), "agent") == {
+        "agent leak_env": "its program was given a variable that is none of its: narrow Command.pass_env"
+    }
+    assert os.environ == before
 
 
 def test_a_parser_that_believes_every_end_is_found_out_by_programs_that_misbehave():
@@ -236,6 +445,109 @@ def test_a_storage_that_keeps_twice_and_forgets_is_told():
     assert broken_rows(Forgetful(), "storage: many") == {"storage: many": "10 of 50 are found"}
 
 
+class Keeps:
+    """A storage that gives back what ``given`` makes of what it keeps."""
+
+    def __init__(self, given):
+        self.kept = {}
+        self.given = given
+
+    @hookimpl
+    def store_result(self, task, result):
+        return self._keep(task.task_id, result)
+
+    async def _keep(self, task_id, result):
+        await trio.lowlevel.checkpoint()
+        self.kept[task_id] = result
+
+    @hookimpl
+    def search_results(self, text, limit):
+        return self._find()
+
+    async def _find(self):
+        await trio.lowlevel.checkpoint()
+        return [self.given(result) for result in self.kept.values()]
+
+
+def escaped(text):
+    return text and text.encode("utf-8", "backslashreplace").decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("status", lambda result: WorkerStatus.CANCELLED),
+        ("output", lambda result: result.output[:50]),
+        ("output", lambda result: result.output.replace("\0", "")),
+        ("error", lambda result: "another"),
+        ("exit_code", lambda result: str(result.exit_code)),
+        ("metadata", lambda result: {}),
+        ("metadata", lambda result: {**result.metadata, "usage": {"input_tokens": float(2**60 + 1)}}),
+    ],
+)
+def test_a_storage_that_gives_back_something_else_is_told(name, change):
+    plugin = Keeps(lambda result: attrs.evolve(result, **{name: change(result)}))
+    assert f"its {name} is found as" in broken_rows(plugin, "storage: odd")["storage: odd"]
+
+
+def test_a_storage_may_write_characters_that_utf_8_has_not_in_its_own_way():
+    plugin = Keeps(
+        lambda result: attrs.evolve(result, output=escaped(result.output), error=escaped(result.error))
+    )
+    assert broken_rows(plugin, "storage") == {}
+
+
+class CannotSearch:
+    @hookimpl
+    def store_result(self, result):
+        return self._forget()
+
+    async def _forget(self):
+        await trio.lowlevel.checkpoint()
+
+
+def test_a_storage_that_cannot_search_is_not_said_to_have_kept_anything():
+    outcomes = outcomes_of(CannotSearch(), "storage")
+    assert {outcome.state for outcome in outcomes.values()} == {"skip"}
+    assert {outcome.detail for outcome in outcomes.values()} == {"it cannot search, so nobody can look"}
+
+
+class Elsewhere:
+    """A place, commands, tools, a search and an agent without a type: there are no rows for any of them."""
+
+    @hookimpl
+    def spawn(self, worker): ...
+
+    @hookimpl
+    def launch(self, worker): ...
+
+    @hookimpl
+    def close(self, worker): ...
+
+    @hookimpl
+    def register_commands(self, cli): ...
+
+    @hookimpl
+    def register_tools(self, server): ...
+
+    @hookimpl
+    def search_results(self, text): ...
+
+    @hookimpl
+    def execute(self, worker): ...
+
+    @hookimpl
+    def parse_progress(self, worker): ...
+
+
+def test_a_hook_that_nobody_looks_at_is_said_not_to_be_looked_at():
+    plugin = Elsewhere()
+    outcomes = outcomes_of(plugin)
+    hooks = {name.rpartition(" ")[2] for name, outcome in outcomes.items() if outcome.state == "skip"}
+    assert hooks == {*look_at(plugin).hooks, "light"}
+    assert "there are no rows for places yet" in outcomes["place: launch"].detail
+
+
 class Raises:
     @hookimpl
     def monitor(self, event):
@@ -264,3 +576,21 @@ def test_an_installed_plugin_is_looked_at_alone():
     subject = open_subject("shell")
     assert [plugin.name for plugin in subject.host.loaded] == ["core", "shell"]
     assert [kind.name for kind in subject.types] == ["shell"]
+
+
+LEFT = """
+from mahavishnu_core.keeper.family import Process
+from mahavishnu_core.testing import fixtures
+
+def test_it(monkeypatch, nothing_left):  # which looks while the patch is still there
+    gone = Process(pid=2**30, parent=1, session=1, is_zombie=False, start=0, name="sleep")
+    monkeypatch.setattr(fixtures, "wait_until_gone", lambda find, seconds: [gone])
+"""
+
+
+def test_a_process_that_goes_at_last_is_still_named_as_left(tmp_path):
+    test = tmp_path / "test_left.py"
+    test.write_text(LEFT)
+    command = [sys.executable, "-m", "pytest", "-q", "-pmahavishnu_core.testing.fixtures", str(test)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert f"left running: {2**30} sleep" in done.stdout

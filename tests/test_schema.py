@@ -18,18 +18,9 @@ from mahavishnu_core.app import load_app
 from mahavishnu_core.events import (
     EVENTS_VERSION,
     Event,
-    Finished,
-    Notice,
-    Oversize,
-    Raw,
-    Started,
     TaskEvent,
     Text,
-    Thinking,
     Tokens,
-    ToolCall,
-    ToolResult,
-    Usage,
     event_name,
     to_dict,
 )
@@ -37,6 +28,7 @@ from mahavishnu_core.models import JSON, WorkerResult, WorkerStatus
 from mahavishnu_core.schema import events_schema
 from mahavishnu_core.stream import StreamReader
 from mahavishnu_core.testing import Sample, samples_in
+from mahavishnu_core.testing.contract.observers import EVENTS
 from tests.documents import ROOT, document
 
 PUBLISHED = ROOT / "docs/events.schema.json"
@@ -45,18 +37,6 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 PROGRAM = Path(sys.executable).with_name("mahavishnu")
 APP = load_app(environ={"HOME": os.devnull})
 SAMPLES = sorted(ROOT.glob("plugins/*/mahavishnu_*/samples"))
-ONE_OF_EACH: list[Event] = [
-    Started("s", "model", "1.0", "plan"),
-    Text("words", partial=True, parent="call"),
-    Thinking("hm"),
-    ToolCall("call", "Bash", {"command": ["ls", 1, None, {"deep": [True]}]}),
-    ToolResult("call", "nothing", is_error=True),
-    Usage(Tokens(1, 2, 3, 4), cost_usd=0.5),
-    Notice("retry", "again", retry_at=1.5),
-    Finished(False, error="no", reason="error", turns=3),
-    Oversize(17_000_000, "{"),
-    Raw({"type": "news", "of": [1, 2]}),
-]
 
 
 def line_of(event: Event) -> dict[str, JSON]:
@@ -91,7 +71,7 @@ def test_every_kind_of_event_is_described_in_the_words_of_its_class() -> None:
     assert [kind for kind in kinds if not definitions[kind.__name__]["description"]] == []
 
 
-@pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda event: event_name(type(event)))
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event_name(type(event)))
 def test_an_event_is_valid_and_all_its_fields_are_required(event: Event) -> None:
     line = line_of(event)
     assert faults(line) == []
@@ -99,7 +79,7 @@ def test_an_event_is_valid_and_all_its_fields_are_required(event: Event) -> None
 
 
 def test_there_is_one_of_each() -> None:
-    assert {type(event) for event in ONE_OF_EACH} == set(get_args(Event))
+    assert {type(event) for event in EVENTS} == set(get_args(Event))
 
 
 def test_a_result_is_valid_and_all_its_fields_are_required() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def nothing_left(tmp_path: Path) -> Iterator[None]:
     yield
     left = wait_until_gone(partial(left_by_test, tmp_path), seconds=_PATIENCE)
     for process in left:
-        os.kill(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
     if left:
         pytest.fail(f"left running: {', '.join(map(str, left))}")
 

@@ -25,7 +25,7 @@ class Sample:
     stderr: str = ""
     exit_code: int | None = 0
     signal: str | None = None
-    status: WorkerStatus = WorkerStatus.COMPLETED
+    status: WorkerStatus = attrs.field(default=WorkerStatus.COMPLETED, converter=WorkerStatus)
     reason: str | None = None
     """The ``metadata.reason`` that is due."""
     output: str | None = None
@@ -50,5 +50,4 @@ def samples_in(directory: Path, worker_type: str) -> Iterator[Sample]:
     for path in sorted(directory.glob("*.jsonl")):
         fields = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         fields["argv"] = tuple(fields.get("argv", ()))
-        fields["status"] = WorkerStatus(fields.get("status", "completed"))
         yield Sample(path.stem, worker_type, path.read_bytes(), **fields)

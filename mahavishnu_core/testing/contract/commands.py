@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from mahavishnu_core.testing.contract.subject import SESSION, task_of, worker_of
 from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mahavishnu_core.models import WorkerType
     from mahavishnu_core.testing.contract.subject import Subject
@@ -33,35 +34,31 @@ PROMPTS = (
     "a" * 100_000,
 )
 BAD_SESSIONS = ("--dangerously-skip-permissions", "-x", "../../etc/passwd", "a\nb", "a b; touch owned", "")
+VALUE_OPTIONS = frozenset({"-c", "-e", "--eval", "--command", "-p", "--prompt", "--message"})
+"""Options that take the next word for their value, whatever it begins with.
+
+Only their names say so: from outside, an option with its value looks like a flag and a word of its own. So no
+other option is believed, and the row says where one of these was.
+"""
+_TRUSTED = "one that begins with '-' is taken for the value of {}, as it must be"
+_NEUTRAL = "neutral"
+"""A prompt that nothing is peculiar about: what is another for another prompt is where the prompt stands."""
 
 
 def rows(subject: Subject) -> Iterator[Row]:
-    for kind in subject.types:
-        yield Row(
-            f"{kind.name}: declines",
-            "it answers for its own agent, and for no other",
-            partial(_declines_others, subject, kind),
-        )
-        yield Row(
-            f"{kind.name}: command",
-            "the same task gives the same command",
-            partial(_answers_the_same_twice, subject, kind),
-        )
-        yield Row(
-            f"{kind.name}: prompt",
-            "a prompt arrives as it is, and is never an option",
-            partial(_hands_on_prompts, subject, kind),
-        )
-        yield Row(
-            f"{kind.name}: session id",
+    looks: dict[str, tuple[str, Callable[[Subject, WorkerType], str]]] = {
+        "declines": ("it answers for its own agent, and for no other", _declines_others),
+        "command": ("the same task gives the same command", _answers_the_same_twice),
+        "prompt": ("a prompt arrives as it is, and is never an option", _hands_on_prompts),
+        "session id": (
             "a session id that an agent made up is never an option or a path",
-            partial(_is_wary_of_session_ids, subject, kind),
-        )
-        yield Row(
-            f"{kind.name}: resume",
-            "a later task goes on with the conversation that the earlier one named",
-            partial(_resumes, subject, kind),
-        )
+            _is_wary_of_session_ids,
+        ),
+        "resume": ("a later task goes on with the conversation that the earlier one named", _resumes),
+    }
+    for kind in subject.types:
+        for name, (promise, look) in looks.items():
+            yield Row(f"{kind.name}: {name}", promise, partial(look, subject, kind))
 
 
 def _declines_others(subject: Subject, kind: WorkerType) -> str:
@@ -82,51 +79,92 @@ def _answers_the_same_twice(subject: Subject, kind: WorkerType) -> str:
 
 
 def _hands_on_prompts(subject: Subject, kind: WorkerType) -> str:
-    refused = 0
+    neutral = _command(subject, kind, _NEUTRAL)
+    refused, options = 0, set()
     for prompt in PROMPTS:
         try:
             command = _command(subject, kind, prompt)
         except MahavishnuError:  # said in one line, before anything was started
             refused += 1
             continue
-        shown = one_line(prompt, 40)
-        if prompt not in command.stdin:
-            _require_in_words(command, prompt, shown)
-        require(
-            not any(prompt in value for value in command.env.values()),
-            f"the prompt {shown!r} is in the environment",
-        )
+        options |= _require_arrives(command, neutral, prompt)
     require(refused < len(PROMPTS), "every prompt is refused")
-    return f"{len(PROMPTS)} prompts" + (f", {refused} of them refused" if refused else "")
+    return (
+        f"{len(PROMPTS)} prompts"
+        + (f", {refused} of them refused" if refused else "")
+        + (f"; {_TRUSTED.format(', '.join(sorted(options)))}" if options else "")
+    )
 
 
-def _require_in_words(command: Command, prompt: str, shown: str) -> None:
-    places = [number for number, word in enumerate(command.argv) if prompt in word]
-    require(places, f"the prompt {shown!r} is neither in stdin nor in a word of the command as it is")
-    for place in places:
-        word, before = command.argv[place], command.argv[:place]
-        is_value = before and before[-1].startswith("-")  # of the option before it
+def _require_arrives(command: Command, neutral: Command, prompt: str) -> set[str]:
+    """The options whose value a prompt must be, since it would be an option if it were not."""
+    shown = one_line(prompt, 40)
+    words = [place for place in _others(command, neutral) if prompt in command.argv[place]]
+    in_stdin = command.stdin != neutral.stdin and prompt in command.stdin
+    require(
+        words or in_stdin, f"the prompt {shown!r} is neither in stdin nor in a word of the command as it is"
+    )
+    require(
+        not any(prompt in value for value in _other_values(command, neutral)),
+        f"the prompt {shown!r} is in the environment",
+    )
+    options = set()
+    for place in words:
+        before = command.argv[:place]
+        if not prompt.startswith("-") or not command.argv[place].startswith(prompt) or "--" in before:
+            continue
         require(
-            not word.startswith("-") or is_value or "--" in before or not prompt.startswith("-"),
-            f"the prompt {shown!r} stands where the program reads options",
+            before and before[-1] in VALUE_OPTIONS,
+            f"the prompt {shown!r} stands where the program reads options: use stdin, "
+            "a word '--' before it, or one word --option=PROMPT",
         )
+        options.add(before[-1])
+    return options
 
 
 def _is_wary_of_session_ids(subject: Subject, kind: WorkerType) -> str:
-    worker = worker_of(kind)
+    try:
+        neutral = _command(subject, kind, _NEUTRAL, resume=True)
+    except MahavishnuError:  # it takes none at all, or not this one: nothing is known to be harmless
+        neutral = Command(())
     refused = 0
     for session in BAD_SESSIONS:
-        task = task_of(worker, resume=True, session_id=session)
         try:
-            command = subject.command(worker, task)
+            command = _command(subject, kind, _NEUTRAL, resume=True, session_id=session)
         except MahavishnuError:
             refused += 1
             continue
-        words = command.argv if command else ()
-        require(
-            not session or session not in words, f"the session id {session!r} becomes a word of the command"
-        )
-    return f"{refused} of {len(BAD_SESSIONS)} refused, the others not used"
+        if session:
+            _require_harmless(command, neutral, session)
+    return f"{refused} of {len(BAD_SESSIONS)} refused, the others do no harm"
+
+
+def _require_harmless(command: Command, neutral: Command, session: str) -> None:
+    for word in (command.argv[place] for place in _others(command, neutral)):
+        require(session != word, f"the session id {session!r} becomes a word of the command")
+        is_value = word.startswith("--") and word.partition("=")[2] == session and "/" not in session
+        require(session not in word or is_value, f"the session id {session!r} is a part of the word {word!r}")
+    known = {*neutral.env, *neutral.pass_env, *neutral.drop_env}
+    names = {*command.env, *command.pass_env, *command.drop_env} - known
+    require(
+        not any(session in each for each in names | _other_values(command, neutral)),
+        f"the session id {session!r} is in the environment of the command",
+    )
+
+
+def _others(command: Command, neutral: Command) -> list[int]:
+    """The places of the words that a command has and a neutral one has not."""
+    matcher = SequenceMatcher(None, neutral.argv, command.argv, autojunk=False)
+    return [
+        place
+        for change, _, _, begin, end in matcher.get_opcodes()
+        if change != "equal"
+        for place in range(begin, end)
+    ]
+
+
+def _other_values(command: Command, neutral: Command) -> set[str]:
+    return {value for name, value in command.env.items() if neutral.env.get(name) != value}
 
 
 def _resumes(subject: Subject, kind: WorkerType) -> str:
@@ -139,9 +177,12 @@ def _resumes(subject: Subject, kind: WorkerType) -> str:
     return " ".join(one_line(word, 40) for word in later.argv if word not in fresh.argv) or "by stdin"
 
 
-def _command(subject: Subject, kind: WorkerType, prompt: str, *, resume: bool = False) -> Command:
+def _command(
+    subject: Subject, kind: WorkerType, prompt: str, *, resume: bool = False, session_id: str = SESSION
+) -> Command:
     worker = worker_of(kind)
-    command = subject.command(worker, task_of(worker, prompt, resume=resume))
+    task = task_of(worker, prompt, resume=resume, session_id=session_id)
+    command = subject.command(worker, task)
     if not isinstance(command, Command):
         raise Broken(f"execute answers {type(command).__name__} where a Command is due")
     require(command.argv and all(isinstance(word, str) for word in command.argv), "argv is not words")

@@ -1,4 +1,4 @@
-"""What a plugin says of itself: its types, its samples, and whether both agree."""
+"""What a plugin says of itself: its types, its samples, whether both agree, and what nobody looks at."""
 
 from __future__ import annotations
 
@@ -37,12 +37,26 @@ HEAVY = (
     "trio",
 )
 """What the module of a plugin must not load when it is imported: every command imports it."""
+_WITHOUT_ROWS = {
+    "spawn": ("place", "places"),
+    "launch": ("place", "places"),
+    "close": ("place", "places"),
+    "register_commands": ("command line", "commands of the command line"),
+    "register_tools": ("server", "tools of the MCP server"),
+}
+"""Hooks that nothing here calls: what row each has instead, and in whose name."""
 
 
 def rows(subject: Subject) -> Iterator[Row]:
     yield Row(
         "light", "its module is imported without anything heavy", partial(_loads_nothing_heavy, subject)
     )
+    if {"worker_types", "samples"} & set(subject.hooks):
+        yield Row(
+            "declared",
+            "what its hooks offer are worker types, and samples of them",
+            partial(_offers_what_is_due, subject),
+        )
     for kind in subject.types:
         yield Row(
             f"{kind.name}: type",
@@ -65,6 +79,10 @@ def rows(subject: Subject) -> Iterator[Row]:
             "what it declares that its agent tells is what its samples show",
             partial(_tells_what_it_declares, subject, kind),
         )
+    for part, hook, reason in _nobody_looks_at(subject):
+        yield Row(
+            f"{part}: {hook}", "nothing yet: its own tests have to show it", partial(_does_not_apply, reason)
+        )
 
 
 def _loads_nothing_heavy(subject: Subject) -> str:
@@ -80,6 +98,14 @@ def _loads_nothing_heavy(subject: Subject) -> str:
         not loaded, f"importing {module} loads {', '.join(sorted(loaded))}: import it inside the functions"
     )
     return module
+
+
+def _offers_what_is_due(subject: Subject) -> str:
+    odd = one_line("; ".join(subject.odd), 300)
+    require(not odd, f"neither a WorkerType nor a Sample: {odd}")
+    stray = {str(sample.worker_type) for sample in subject.samples} - {kind.name for kind in subject.types}
+    require(not stray, f"samples of {', '.join(map(repr, sorted(stray)))}, a type that it does not offer")
+    return f"{len(subject.types)} worker types, {len(subject.samples)} samples"
 
 
 def _is_a_fit_type(kind: WorkerType) -> str:
@@ -98,8 +124,6 @@ def _has_samples(subject: Subject, kind: WorkerType) -> str:
         raise DoesNotApply("its agent is the core's own")
     found = subject.samples_of(kind)
     require(found, "no samples: offer recorded runs of its program in the hook 'samples'")
-    stray = {sample.worker_type for sample in subject.samples} - {each.name for each in subject.types}
-    require(not stray, f"samples of {', '.join(map(repr, sorted(stray)))}, a type that it does not offer")
     completed = sum(sample.status is WorkerStatus.COMPLETED for sample in found)
     require(completed, "no sample is a completed run")
     versions = sorted({sample.version for sample in found if sample.version})
@@ -150,3 +174,20 @@ def told_by(found: Iterable[Event]) -> set[str]:
         if getattr(event, "parent", None):
             told.add("subagents")
     return told
+
+
+def _nobody_looks_at(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    """The hooks of a plugin that no row calls, each with its part and the reason."""
+    for hook, (part, what) in _WITHOUT_ROWS.items():
+        if hook in subject.hooks:
+            yield part, hook, f"there are no rows for {what} yet: its own tests have to show it"
+    if "search_results" in subject.hooks and "store_result" not in subject.hooks:
+        yield "search", "search_results", "it stores nothing that could be looked for"
+    if not subject.types:
+        for hook in ("execute", "parse_progress"):
+            if hook in subject.hooks:
+                yield "agent", hook, "it offers no worker type to try it with"
+
+
+def _does_not_apply(reason: str) -> str:
+    raise DoesNotApply(reason)

@@ -6,8 +6,10 @@ Beside them are an observer that raises, one that never comes back, and a storag
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +40,8 @@ _AT_ONCE = 12
 _IDLE, _WALL, _LONG = 2.0, 3.0, 60.0
 _PROMPT = "say hello " * 10_000
 _CANARY = "canary-6b1f9c"
+_NOT_ITS_OWN = ("SOMEBODYS_API_KEY", "SOMEBODYS_TOKEN")
+"""Variables of the caller that hold the canary: patterns like ``*`` and ``*_KEY`` let them in."""
 
 
 @attrs.frozen
@@ -112,13 +116,13 @@ WITH_AN_END = {
 
 def rows(subject: Subject) -> Iterator[Row]:
     for kind in subject.types:
-        outcomes = cache(partial(_all_outcomes, subject, kind))
+        aftermaths = cache(partial(_all_aftermaths, subject, kind))
         for name in all_agents():
             due = (ALWAYS | WITH_AN_END)[name]
             yield Row(
                 f"{kind.name}: agent {name}",
                 f"its program: {fault_of(name)}. Due is: {_in_words(due)}",
-                partial(_look, subject, kind, name, due, outcomes),
+                partial(_look, subject, kind, name, due, aftermaths),
             )
 
 
@@ -128,7 +132,7 @@ def _in_words(due: Due) -> str:
 
 
 @attrs.frozen
-class Outcome:
+class Aftermath:
     """What came of one fault."""
 
     result: WorkerResult
@@ -138,15 +142,15 @@ class Outcome:
 
 
 def _look(
-    subject: Subject, kind: WorkerType, name: str, due: Due, outcomes: Callable[[], dict[str, Outcome]]
+    subject: Subject, kind: WorkerType, name: str, due: Due, aftermaths: Callable[[], dict[str, Aftermath]]
 ) -> str:
     sample = subject.good_sample(kind)
     if sample is None:
         raise DoesNotApply("no sample of a completed run")
     if name in WITH_AN_END and not subject.parts(kind, sample).ends_itself:
         raise DoesNotApply("its exit alone says that it has ended")
-    outcome = outcomes()[name]
-    result = outcome.result
+    aftermath = aftermaths()[name]
+    result = aftermath.result
     said = f"{result.status.value} ({result.metadata['reason']}), {one_line(result.error or '', 120)}"
     require(result.status is due.status, f"{said} where {_in_words(due)} is due")
     require(
@@ -155,24 +159,38 @@ def _look(
     warnings = result.metadata["warnings"]
     assert isinstance(warnings, list)  # noqa: S101  # the verdict made it
     require(due.warning is None or due.warning in warnings, f"warnings {warnings}, without {due.warning}")
-    require(not outcome.left, f"left running: {', '.join(outcome.left)}")
-    require(_CANARY.encode() not in outcome.stdout, "its program was given a variable that is none of its")
+    require(not aftermath.left, f"left running: {', '.join(aftermath.left)}")
+    is_told = _CANARY.encode() in aftermath.stdout
+    require(not is_told, "its program was given a variable that is none of its: narrow Command.pass_env")
     return result.status.value + "".join(f", {warning}" for warning in warnings)
 
 
-def _all_outcomes(subject: Subject, kind: WorkerType) -> dict[str, Outcome]:
+def _all_aftermaths(subject: Subject, kind: WorkerType) -> dict[str, Aftermath]:
     """Every fault of which something is due, at the same time."""
     sample = subject.good_sample(kind)
     assert sample is not None  # noqa: S101  # looked for before
     parts = subject.parts(kind, sample)
     names = sorted(ALWAYS | (WITH_AN_END if parts.ends_itself else {}))
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, _canary_in_environment():
         return run(partial(_run_all, subject, kind, parts, names, Path(directory)))
+
+
+@contextmanager
+def _canary_in_environment() -> Iterator[None]:
+    """In this process's own: the place ``local`` gives commands what they may see of that."""
+    before = {name: os.environ[name] for name in _NOT_ITS_OWN if name in os.environ}
+    os.environ.update(dict.fromkeys(_NOT_ITS_OWN, _CANARY))
+    try:
+        yield
+    finally:
+        for name in _NOT_ITS_OWN:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 async def _run_all(
     subject: Subject, kind: WorkerType, parts: Parts, names: list[str], directory: Path
-) -> dict[str, Outcome]:
+) -> dict[str, Aftermath]:
     (directory / "sample.opening").write_bytes(parts.opening)
     (directory / "sample.ending").write_bytes(parts.ending)
     types = {name: attrs.evolve(_kind_for(name, kind), name=name.replace("_", "-")) for name in names}
@@ -185,14 +203,14 @@ async def _run_all(
         "blocking": blocking,
     }
     environ = {"HOME": str(directory), "XDG_CONFIG_HOME": str(directory / "config")}
-    outcomes: dict[str, Outcome] = {}
+    aftermaths: dict[str, Aftermath] = {}
     app = App(host_with_core(plugins), StateDir(directory / "state"), environ=environ)
 
     async def misbehave(manager: WorkerManager, name: str) -> None:
         (worker_id,) = await manager.spawn_workers(types[name].name, repo=directory)
         limit = _WALL if (ALWAYS | WITH_AN_END)[name] is _TOO_LONG else _LONG
         result = await manager.execute_task(worker_id, _PROMPT, timeout_seconds=limit)
-        outcomes[name] = _outcome(app.state, result)
+        aftermaths[name] = _aftermath(app.state, result)
 
     try:
         async with WorkerManager(app, max_concurrent=_AT_ONCE) as manager, trio.open_nursery() as nursery:
@@ -200,7 +218,7 @@ async def _run_all(
                 nursery.start_soon(misbehave, manager, name)
     finally:
         blocking.let_go.set()
-    return outcomes
+    return aftermaths
 
 
 def _kind_for(name: str, kind: WorkerType) -> WorkerType:
@@ -209,11 +227,11 @@ def _kind_for(name: str, kind: WorkerType) -> WorkerType:
     return attrs.evolve(kind, place="local", aliases=(), idle_seconds=idle, timeout_seconds=None)
 
 
-def _outcome(state: StateDir, result: WorkerResult) -> Outcome:
+def _aftermath(state: StateDir, result: WorkerResult) -> Aftermath:
     task = state.task(str(result.metadata["task_id"]))
     left = marked(snapshot(), task.task_id).values()
     stdout = task.directory / "stdout.jsonl"
-    return Outcome(result, stdout.read_bytes() if stdout.exists() else b"", tuple(map(str, left)))
+    return Aftermath(result, stdout.read_bytes() if stdout.exists() else b"", tuple(map(str, left)))
 
 
 @attrs.frozen

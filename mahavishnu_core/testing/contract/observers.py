@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 _ODD = "\x1b[31m \0 \udc80 \u202e" + "x" * 10_000
 EVENTS: tuple[Event, ...] = (
-    Started("s", "m"), Started(None), Text("words"), Text("", True), Text(_ODD, parent="t"), Thinking("hm"),
-    ToolCall("1", "Bash", {"command": "ls"}), ToolCall("", "", None), ToolResult("1", _ODD, is_error=True),
-    Usage(Tokens(1, 2, 3, 4), 0.1), Usage(Tokens()), Notice("retry", "again", 1e9), Oversize(10**9, _ODD),
-    Raw({"type": [None, {"deep": [[[1e308]]]}]}), Finished(True, "done"), Finished(False, error=_ODD),
+    Started("s", "m", "1", "plan"), Started(None), Text("words"), Text("", True, "t"), Text(_ODD, parent="t"),
+    Thinking("hm"), ToolCall("1", "Bash", {"command": "ls"}), ToolCall("", "", None),
+    ToolResult("1", _ODD, is_error=True), Usage(Tokens(1, 2, 3, 4), 0.1), Usage(Tokens()),
+    Notice("retry", "again", 1e9), Oversize(10**9, _ODD), Raw({"type": [None, {"deep": [[[1e308]]]}]}),
+    Finished(True, "done"), Finished(False, None, _ODD, "error", 3),
 )  # fmt: skip
 _LONGEST = 1.0
 

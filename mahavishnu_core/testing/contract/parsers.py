@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import orjson
 
@@ -16,11 +16,13 @@ from mahavishnu_core.testing.contract.subject import task_of, worker_of
 from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mahavishnu_core.models import JSON, WorkerType
     from mahavishnu_core.testing.contract.subject import Subject
     from mahavishnu_core.testing.samples import Sample
+
+_Line: TypeAlias = "dict[str, JSON] | str"
 
 SEED = 20260101
 _CUTS = 8
@@ -29,25 +31,20 @@ _BYTEWISE = 20_000
 _ABSURD: tuple[JSON, ...] = (
     None, True, 0, -1, 1e308, "", "x", [], {}, [[]], [None], {"": None}, [{"type": []}], "\ufffd",
 )  # fmt: skip
+_TEXTS = ("", " \t", "words", "a NUL \0 in it", "\ufffd", "{", "\x1b[31m \u202e", "long " * 200_000)
+"""Lines that are no objects."""
+_ENDS = (Exit(), Exit(exit_code=0), Exit(exit_code=255), Exit(signal="SIGKILL"), Exit(error="no such"))
 
 
 def rows(subject: Subject) -> Iterator[Row]:
+    looks: dict[str, tuple[str, Callable[[Subject, WorkerType], str]]] = {
+        "pieces": ("its samples give the same events in whatever pieces they come", _reads_any_pieces_alike),
+        "absurd": ("no line makes its parser raise, or stay away, whatever it holds", _never_raises),
+        "events": ("what it gives are events, and can be written as JSON", _gives_events),
+    }
     for kind in subject.types:
-        yield Row(
-            f"{kind.name}: pieces",
-            "its samples give the same events in whatever pieces they come",
-            partial(_reads_any_pieces_alike, subject, kind),
-        )
-        yield Row(
-            f"{kind.name}: absurd",
-            "no line makes its parser raise, whatever its fields hold",
-            partial(_never_raises, subject, kind),
-        )
-        yield Row(
-            f"{kind.name}: events",
-            "what it gives are events, and can be written as JSON",
-            partial(_gives_events, subject, kind),
-        )
+        for name, (promise, look) in looks.items():
+            yield Row(f"{kind.name}: {name}", promise, partial(look, subject, kind))
 
 
 def _reads_any_pieces_alike(subject: Subject, kind: WorkerType) -> str:
@@ -72,28 +69,27 @@ def _ways_to_cut(size: int, chance: random.Random) -> Iterator[list[int]]:
 
 
 def _never_raises(subject: Subject, kind: WorkerType) -> str:
-    lines = [line for sample in _samples(subject, kind) for line in _distinct_objects(sample)]
-    if kind.progress_tracking == "lines":
-        raise DoesNotApply("its lines are plain text")
     worker = worker_of(kind)
     parser = subject.parser(worker, task_of(worker))
     count = 0
-    for line in lines:
-        for absurd in _distortions(line):
-            count += 1
-            try:
-                list(parser.feed([absurd]))
-            except Exception as error:  # foreign code: that it raises is what is looked for
-                raise Broken(f"{type(error).__name__}: {error} on {one_line(str(absurd), 200)}") from error
-    for ended in (
-        Exit(),
-        Exit(exit_code=0),
-        Exit(exit_code=255),
-        Exit(signal="SIGKILL"),
-        Exit(error="no such"),
-    ):
-        list(subject.parser(worker, task_of(worker)).end(ended, "\0 \udc80\n" * 3))
+    for line in _absurd_lines(kind, _samples(subject, kind)):
+        count += 1
+        try:
+            subject.events(partial(parser.feed, [line]))
+        except (Exception, SystemExit) as error:  # foreign code: that it raises is what is looked for
+            raise Broken(f"{type(error).__name__}: {error} on {one_line(str(line), 200)!r}") from error
+    for ended in _ENDS:
+        parser = subject.parser(worker, task_of(worker))
+        subject.events(partial(parser.end, ended, "\0 \udc80\n" * 3))
     return f"{count} lines"
+
+
+def _absurd_lines(kind: WorkerType, samples: list[Sample]) -> Iterator[_Line]:
+    yield from _TEXTS
+    if kind.progress_tracking != "lines":  # there, all are texts
+        for sample in samples:
+            for line in _distinct_objects(sample):
+                yield from _distortions(line)
 
 
 def _distinct_objects(sample: Sample) -> list[dict[str, JSON]]:

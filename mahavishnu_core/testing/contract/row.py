@@ -45,7 +45,7 @@ class Row:
             return Outcome(self, "skip", str(reason))
         except Broken as broken:
             return Outcome(self, "fail", str(broken))
-        except Exception as error:  # noqa: BLE001  # foreign code: anything may come
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code: anything may come
             return Outcome(self, "fail", f"{type(error).__name__}: {error}")
 
     def __str__(self) -> str:

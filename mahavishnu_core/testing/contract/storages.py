@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
@@ -13,11 +15,12 @@ import trio
 from mahavishnu_core.app import App
 from mahavishnu_core.engine import Engine, open_engine
 from mahavishnu_core.host import awaited
-from mahavishnu_core.models import WorkerResult, WorkerStatus, WorkerType
+from mahavishnu_core.models import JSON, WorkerResult, WorkerStatus, WorkerType
 from mahavishnu_core.state import StateDir
 from mahavishnu_core.testing.contract.row import DoesNotApply, Row, require, run
 from mahavishnu_core.testing.contract.subject import task_of, worker_of
 from mahavishnu_core.testing.hosts import host_with_core
+from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
     from mahavishnu_core.testing.contract.subject import Subject
@@ -25,7 +28,21 @@ if TYPE_CHECKING:
 _PATIENCE = 30.0
 _WORKER = worker_of(WorkerType("looked-at", "looked-at"))
 _ODD = "lone \udc80 surrogate, NUL \0, Grüße 漢字 🙂 \u202e, " + "x" * 100_000
-_PLAIN = WorkerResult(_WORKER.worker_id, WorkerStatus.COMPLETED, output="the zygomorphic answer", exit_code=0)
+_PLAIN = WorkerResult(
+    _WORKER.worker_id,
+    WorkerStatus.COMPLETED,
+    output="the zygomorphic answer",
+    exit_code=0,
+    metadata={"reason": None, "warnings": []},
+)
+_NUMBERS: dict[str, JSON] = {
+    "usage": {"input_tokens": 2**60 + 1},
+    "cost_usd": 1e-9,
+    "turns": None,
+}
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_IN_ITS_PLACE = r".{0,6}"
+"""A character that UTF-8 has not may be kept as another, as an escape, or not at all."""
 
 
 def rows(subject: Subject) -> Iterator[Row]:
@@ -58,10 +75,10 @@ class Store:
         with trio.fail_after(_PATIENCE):
             await awaited(answer, type(None))
 
-    async def find(self, text: str) -> Sequence[WorkerResult] | None:
-        """None where it cannot search."""
+    async def find(self, text: str) -> Sequence[WorkerResult]:
+        """Raises DoesNotApply where it cannot search."""
         if "search_results" not in self._subject.hooks:
-            return None
+            raise DoesNotApply("it cannot search, so nobody can look")
         answer = self._subject.host.ask("search_results", engine=self._engine, text=text, limit=100)
         with trio.fail_after(_PATIENCE):
             return cast("Sequence[WorkerResult]", await awaited(answer, Sequence))
@@ -82,27 +99,20 @@ async def _keeps_once(store: Store) -> str:
     await store.keep(1, _PLAIN)
     await store.keep(1, _PLAIN)
     found = await store.find("zygomorphic")
-    if found is None:
-        return "given twice without an error; it cannot search"
     require(len(found) == 1, f"found {len(found)} times")
-    require(found[0].output == _PLAIN.output, f"found as {found[0].output!r}")
+    _require_same(found[0], _PLAIN)
     return "found once, whole"
 
 
 async def _keeps_odd_ones(store: Store) -> str:
-    metadata = {"task_id": "w0000000.1", "usage": {"input_tokens": 2**60}, "cost_usd": 1e-9, "reason": None}
     odd = WorkerResult(
-        _WORKER.worker_id,
-        WorkerStatus.FAILED,
-        output=_ODD,
-        error=_ODD,
-        exit_code=-1,
-        metadata=metadata,  # type: ignore[arg-type]  # JSON
+        _WORKER.worker_id, WorkerStatus.FAILED, output=_ODD, error=_ODD, exit_code=-1, metadata=_NUMBERS
     )
     await store.keep(1, odd)
     found = await store.find("漢字")
-    require(found is None or len(found) == 1, "it is not found by a word in it")
-    return "kept" if found is None else "kept, and found"
+    require(len(found) == 1, "it is not found by a word in it")
+    _require_same(found[0], odd)
+    return "kept, and found"
 
 
 async def _keeps_many(store: Store) -> str:
@@ -110,5 +120,27 @@ async def _keeps_many(store: Store) -> str:
         for number in range(1, 51):
             nursery.start_soon(store.keep, number, _PLAIN)
     found = await store.find("zygomorphic")
-    require(found is None or len(found) == 50, f"{len(found or ())} of 50 are found")
+    require(len(found) == 50, f"{len(found)} of 50 are found")
+    for each in found:
+        _require_same(each, _PLAIN)
     return "50"
+
+
+def _require_same(found: WorkerResult, kept: WorkerResult) -> None:
+    require(isinstance(found, WorkerResult), f"found as {type(found).__name__} where a WorkerResult is due")
+    for name in ("status", "output", "error", "exit_code", "metadata"):
+        got, due = getattr(found, name), getattr(kept, name)
+        require(
+            _is_same(got, due),
+            f"its {name} is found as {one_line(repr(got), 150)} where {one_line(repr(due), 150)} was given",
+        )
+
+
+def _is_same(got: object, due: object) -> bool:
+    match due:
+        case str():
+            pattern = _IN_ITS_PLACE.join(map(re.escape, _SURROGATE.split(due)))
+            return isinstance(got, str) and re.fullmatch(pattern, got, re.DOTALL) is not None
+        case dict():
+            return json.dumps(got, sort_keys=True) == json.dumps(due, sort_keys=True)
+    return type(got) is type(due) and got == due

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
 
@@ -16,13 +16,16 @@ from mahavishnu_core.models import Command, Task, Worker, WorkerStatus, WorkerTy
 from mahavishnu_core.settings.suggest import did_you_mean
 from mahavishnu_core.testing.reading import Reading, read
 from mahavishnu_core.testing.samples import Sample
+from mahavishnu_core.watch import HookBlocked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from mahavishnu_core.events import Event
     from mahavishnu_core.hookspecs import Parser
     from mahavishnu_core.models import JSON, Exit
+
+Offered = TypeVar("Offered")
 
 SESSION = "5b0f0c9e-3f4f-4b9e-9a57-0d5b7a1e2c44"
 _CREATED = "2026-01-01T00:00:00.000000+00:00"
@@ -39,6 +42,8 @@ class Subject:
     hooks: tuple[str, ...]
     types: tuple[WorkerType, ...]
     samples: tuple[Sample, ...]
+    odd: tuple[str, ...]
+    """What it offers beside them that is neither a worker type nor a sample."""
 
     def samples_of(self, kind: WorkerType) -> list[Sample]:
         return [sample for sample in self.samples if sample.worker_type == kind.name]
@@ -62,22 +67,40 @@ class Subject:
         return cast("Parser", parser)
 
     def read(self, kind: WorkerType, sample: Sample, cuts: Iterable[int] = ()) -> Reading:
-        """What its parser makes of a sample, in pieces cut at these bytes."""
-        worker = worker_of(kind)
-        task = task_of(worker, resume=sample.resume)
-        return read(self.parser(worker, task), worker, task, sample, cuts)
+        """What its parser makes of a sample, in pieces cut at these bytes.
+
+        Raises HookBlocked where it does not come back, and from then on whenever the plugin is asked for a
+        parser: what is played from its samples would wait for it over and over.
+        """
+        return self._read(kind, sample, cuts)
+
+    def events(self, call: Callable[[], Iterable[Event]]) -> list[Event]:
+        """What a call of its parser gives. Raises what that raises, and HookBlocked."""
+        watch = self.host.watch(self.name, "its parser")
+        return list(call()) if watch is None else watch.run(lambda: list(call()))
 
     def parts(self, kind: WorkerType, sample: Sample) -> Parts:
         """A sample cut where its agent says that it has ended."""
-        worker = worker_of(kind)
-        task = task_of(worker, resume=sample.resume)
         lines = sample.stdout.splitlines(keepends=True)
         for end in range(1, len(lines) + 1):
             so_far = attrs.evolve(sample, stdout=b"".join(lines[:end]))
-            parser = _Deaf(self.parser(worker, task))
-            if any(isinstance(event, Finished) for event in read(parser, worker, task, so_far).events):
+            events = self._read(kind, so_far, is_deaf=True).events
+            if any(isinstance(event, Finished) for event in events):
                 return Parts(b"".join(lines[: end - 1]), b"".join(lines[end - 1 :]), ends_itself=True)
         return Parts(b"".join(lines[:-1]), b"".join(lines[-1:]), ends_itself=False)
+
+    def _read(
+        self, kind: WorkerType, sample: Sample, cuts: Iterable[int] = (), *, is_deaf: bool = False
+    ) -> Reading:
+        """A deaf parser is not told of the exit, so that what it says comes from lines alone."""
+        worker = worker_of(kind)
+        task = task_of(worker, resume=sample.resume)
+        parser = _WatchedParser(self, self.parser(worker, task), is_deaf)
+        reading = read(parser, worker, task, sample, cuts)
+        if parser.blocked is not None:
+            self.host.cut_off(self.name, "parse_progress", parser.blocked)
+            raise parser.blocked
+        return reading
 
 
 @attrs.frozen
@@ -90,17 +113,28 @@ class Parts:
     """Whether the agent has an end event; else its exit decides, and the ending is just the last line."""
 
 
-@attrs.frozen
-class _Deaf:
-    """A parser that is not told of the exit, so that what it says comes from lines alone."""
+@attrs.define(eq=False)
+class _WatchedParser:
+    """A parser that is not asked any more once it did not come back: the reader would ask it line by line."""
 
+    _subject: Subject
     _parser: Parser
+    _is_deaf: bool
+    blocked: HookBlocked | None = None
 
-    def feed(self, lines: Sequence[dict[str, JSON] | str]) -> Iterable[Event]:
-        return self._parser.feed(lines)
+    def feed(self, lines: Sequence[dict[str, JSON] | str]) -> list[Event]:
+        return self._ask(lambda: self._parser.feed(lines))
 
-    def end(self, exit: Exit, stderr: str) -> Iterable[Event]:
-        return ()
+    def end(self, exit: Exit, stderr: str) -> list[Event]:
+        return [] if self._is_deaf else self._ask(lambda: self._parser.end(exit, stderr))
+
+    def _ask(self, call: Callable[[], Iterable[Event]]) -> list[Event]:
+        if self.blocked is None:
+            try:
+                return self._subject.events(call)
+            except HookBlocked as error:
+                self.blocked = error
+        return []
 
 
 @attrs.frozen
@@ -135,14 +169,9 @@ def subject_of(host: Host, name: str) -> Subject:
         if refused.name == name:
             raise PluginError(str(refused))
     loaded = next(plugin for plugin in host.loaded if plugin.name == name)
-    return Subject(
-        name,
-        loaded.source,
-        host,
-        loaded.hooks,
-        tuple(kind for kind in _answers(host, "worker_types", name) if isinstance(kind, WorkerType)),
-        tuple(sample for sample in _answers(host, "samples", name) if isinstance(sample, Sample)),
-    )
+    types, odd_types = _offers(host, "worker_types", name, WorkerType)
+    samples, odd_samples = _offers(host, "samples", name, Sample)
+    return Subject(name, loaded.source, host, loaded.hooks, types, samples, odd_types + odd_samples)
 
 
 def worker_of(kind: WorkerType) -> Worker:
@@ -157,12 +186,19 @@ def task_of(
     return Task(task_id, worker.worker_id, prompt, _SECONDS, session_id, resume, _CREATED, directory)
 
 
-def _answers(host: Host, hook: str, name: str) -> list[object]:
-    """What a plugin gives for a hook. Raises PluginError when it failed."""
-    found: list[object] = []
-    for plugin, answer in host.attempts(hook):
-        if plugin == name and isinstance(answer, Exception):
+def _offers(
+    host: Host, hook: str, name: str, kind: type[Offered]
+) -> tuple[tuple[Offered, ...], tuple[str, ...]]:
+    """What a plugin gives for a hook, and in words what of it is of another kind.
+
+    Raises PluginError when it failed.
+    """
+    answers = [answer for plugin, answer in host.attempts(hook) if plugin == name]
+    for answer in answers:
+        if isinstance(answer, Exception):
             raise answer
-        if plugin == name:
-            found += cast("list[object]", answer)
-    return found
+    # as the catalog has it: what is no list is an offer of itself
+    offers = [each for answer in answers for each in (answer if isinstance(answer, list) else [answer])]
+    fit = tuple(offer for offer in offers if isinstance(offer, kind))
+    odd = tuple(f"{hook} offers {offer!r}" for offer in offers if not isinstance(offer, kind))
+    return fit, odd
