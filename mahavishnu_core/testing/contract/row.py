@@ -70,7 +70,7 @@ def run(look: Callable[[], Awaitable[T]], clock: Clock | None = None) -> T:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        raise error from group
+        raise error from group  # noqa: ASYNC123  # the group is kept as its cause
 
 
 def require(holds: object, text: str) -> None:
