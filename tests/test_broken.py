@@ -238,6 +238,8 @@ def test_the_program_does_its_work_and_names_each(installed: Installed) -> None:
     ran = installed.run(PROGRAM, "workers", "execute", "-t", "shell", "-n", "1", "-p", "echo still here")
     assert ran.returncode == 4, ran.stderr  # what bad_storage could not keep
     assert "still here" in ran.stdout
+    assert "an observer was here" in ran.stderr
+    assert "an observer was here" not in ran.stdout
     assert "Traceback" not in ran.stderr
     loud = set(KINDS) - {"blocks_on_import", "command_taken", *HARMLESS, *NOTICES}
     assert [kind for kind in loud if not _is_named(kind, ran.stderr)] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from mahavishnu_cli.streams import diverted
 from mahavishnu_core.errors import MahavishnuError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def task_ids(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     return _items(found, incomplete)
 
 
+@diverted()
 def type_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from mahavishnu_core.app import load_app
 
@@ -39,6 +41,7 @@ def type_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     return _items({entry.type.name: entry.type.description for entry in entries}, incomplete)
 
 
+@diverted()
 def plugin_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from mahavishnu_core.host import load_plugins
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
 from importlib import import_module
 
 import click
+
+from mahavishnu_cli.streams import diverted
 
 
 class LazyCommand(click.Command):
@@ -15,8 +18,11 @@ class LazyCommand(click.Command):
         self._target = target
 
     def load(self) -> click.Command:
+        """The command itself. Hooks and observers run in it, so only what it emits is its output."""
         module, _, attribute = self._target.partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        command: click.Command = copy(getattr(import_module(module), attribute))
+        assert command.callback is not None, "no command of ours is without"  # noqa: S101
+        command.callback = diverted()(command.callback)
         return command
 
 

@@ -46,7 +46,8 @@ class Root(LazyGroup):
         if not self._has_asked:
             self._has_asked = True
             start = ctx.ensure_object(Start)
-            start.host.all("register_commands", cli=self)
+            with streams.diverted():
+                start.host.all("register_commands", cli=self)
             start.tell_refused()
 
 

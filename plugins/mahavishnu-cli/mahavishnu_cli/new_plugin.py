@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,7 +16,7 @@ from mahavishnu_core import __version__
 from mahavishnu_core.errors import MissingError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 _TEMPLATE = Path(__file__).with_name("template")
 _NAME = re.compile(r"[a-z]([a-z0-9_.-]{0,62}[a-z0-9])?")
@@ -55,7 +58,10 @@ class NewPlugin:
             raise UsageError(f"{str(place)!r} is there already: choose another name or --directory")
 
     def write(self, directory: Path) -> Path:
-        """The directory in which the plugin lies now. Raises MissingError without cookiecutter."""
+        """The directory in which the plugin lies now, whole or not at all.
+
+        Raises MissingError without cookiecutter, UsageError where it cannot be written.
+        """
         try:
             # its parts, not its main function, which would read and write files in the user's home
             from cookiecutter.generate import generate_files  # type: ignore[import-untyped]
@@ -72,8 +78,30 @@ class NewPlugin:
             "module": self.module,
             "_py": ".py",  # a template that ends in it would be taken for a module where it lies
         }
-        made = generate_files(_TEMPLATE, {"cookiecutter": names}, directory.resolve(), accept_hooks=False)
-        return directory / Path(made).name
+        place = directory / self.distribution
+        try:
+            with (
+                TemporaryDirectory(prefix=".mahavishnu-", dir=directory) as work,
+                _plainly_named(work) as name,
+            ):
+                generate_files(_TEMPLATE, {"cookiecutter": names}, name, accept_hooks=False)
+                Path(work, self.distribution).rename(place)
+        except OSError as error:
+            raise UsageError(
+                f"{str(place)!r} cannot be written: {error.strerror or error}: "
+                "name another directory with --directory"
+            ) from None
+        return place
+
+
+@contextmanager
+def _plainly_named(directory: str) -> Iterator[str]:
+    """A path to it that holds nothing a template could mean: cookiecutter renders whole paths."""
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def needed_core(version: str) -> str:

@@ -39,7 +39,8 @@ class Playback:
     _observers: list[Callable[[TaskEvent], None]] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        latest = {item.worker_id: item.task_id for item in self._recording.events}
+        tracks = sorted(self._recording.tracks.items(), key=lambda each: each[1].last)
+        latest = {track.worker_id: task_id for task_id, track in tracks}
         self._results = {
             facts_of(result).task_id or latest.get(result.worker_id, result.worker_id): _redacted(result)
             for result in self._recording.results
@@ -48,7 +49,7 @@ class Playback:
     @property
     def total(self) -> int:
         """How many tasks there are."""
-        return len({item.task_id for item in self._recording.events} | self._results.keys())
+        return len(self._recording.tracks.keys() | self._results.keys())
 
     def observe(self, observer: Callable[[TaskEvent], None], /) -> None:
         self._observers.append(observer)
@@ -60,18 +61,18 @@ class Playback:
 
     async def play(self, progress: Progress, speed: int | None) -> list[WorkerResult]:
         """Tell everything, ``speed`` events a second; the results, in the order of the recording."""
-        last = {item.task_id: number for number, item in enumerate(self._recording.events)}
+        tracks = self._recording.tracks
         began = trio.current_time()
-        for number, item in enumerate(self._recording.events):
+        for number, item in enumerate(self._recording.events()):
             if speed is not None:
                 await trio.sleep_until(began + number / speed)
             elif number % _BREATH == 0:
                 await trio.lowlevel.checkpoint()
             self._tell(item, progress)
-            if number == last[item.task_id]:
+            if number == tracks[item.task_id].last:
                 self._end(item.task_id, progress)
         for task_id, result in self._results.items():
-            if task_id not in last:  # it ended without a word
+            if task_id not in tracks:  # it ended without a word
                 self._show_end(result, progress)
         return list(self._results.values())
 

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from mahavishnu_cli.show import Style, event_printer, outcome
-from mahavishnu_cli.streams import say
+from mahavishnu_cli.streams import output, say
 from mahavishnu_cli.transcript import main_argument
 from mahavishnu_core.events import Notice, TaskEvent, ToolCall
 from mahavishnu_core.text import one_line, redact, secrets_in
@@ -56,7 +56,7 @@ def open_progress(watched: Watched, total: int, style: Style) -> Progress:
     """The live view where there is a terminal to show it on, else lines. ``total`` is how many tasks come."""
     if style == "jsonl":
         watched.observe(event_printer())
-    if on_terminal() and not (style == "jsonl" and sys.stdout.isatty()):
+    if on_terminal() and not (style == "jsonl" and output().isatty()):
         from mahavishnu_cli.view import LiveView
 
         return LiveView(watched, total)

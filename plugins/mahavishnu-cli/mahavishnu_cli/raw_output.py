@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from mahavishnu_cli.recording import Recording
+from mahavishnu_cli.recording import Recording, Track, chunks_of
 from mahavishnu_cli.words import counted
 from mahavishnu_core import Exit, Task, Worker
 from mahavishnu_core.errors import PluginError
@@ -15,7 +16,7 @@ from mahavishnu_core.events import Event, Finished, Notice, Raw, Started, TaskEv
 from mahavishnu_core.stream import StreamReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mahavishnu_core import Parser, WorkerType
     from mahavishnu_core.host import Host
@@ -25,14 +26,38 @@ _ENDED = Exit(exit_code=0)
 """Raw output does not say how its program ended: what it says itself is taken as meant."""
 
 
+def read_raw(host: Host, kind: WorkerType, data: bytes) -> Recording | None:
+    """None where no line says anything to the parser of the type. Raises PluginError where it has none."""
+    reader = _reader(host, kind)
+    count, fits = 0, False
+    for chunk in chunks_of(data):
+        events = reader.feed(chunk)
+        count += len(events)
+        fits = fits or not all(map(_is_unknown, events))
+    count += len(reader.end(_ENDED, ""))
+    if not fits:
+        return None
+    tracks = {_TASK: Track(_WORKER, count - 1)}
+    return Recording(partial(_told, host, kind, data), tracks, worker_type=kind.name, faults=_faults(reader))
+
+
+def guess(host: Host, kinds: Iterable[WorkerType], head: bytes, *, is_whole: bool) -> WorkerType | None:
+    """The type whose parser knows this beginning of an output best; None where it says nothing to any.
+
+    Plain lines say nothing of who wrote them, so types that report by them are left out.
+    """
+    by_agent = {kind.agent: kind for kind in reversed([*kinds]) if kind.progress_tracking != "lines"}
+    impressions = [_impression(host, kind, head, is_whole=is_whole) for kind in by_agent.values()]
+    best = min((each for each in impressions if each.fits), key=lambda each: each.misfit, default=None)
+    return best.type if best else None
+
+
 @attrs.frozen
-class RawOutput:
-    """What the parser of one worker type makes of some output."""
+class _Impression:
+    """What the parser of one worker type makes of the beginning of some output."""
 
     type: WorkerType
     events: list[Event]
-    noise: int
-    is_truncated: bool
     fits: bool
     """Whether a line of it says something to the parser."""
 
@@ -48,36 +73,41 @@ class RawOutput:
         facts = sum(fact is not None for event in begun for fact in (event.version, event.permission_mode))
         return not has_ended, sum(map(_is_unknown, self.events)), -facts
 
-    def recording(self) -> Recording:
-        items = [TaskEvent(_WORKER, _TASK, seq, event) for seq, event in enumerate(self.events, 1)]
-        faults = [f"{counted(self.noise, 'line')} without a JSON object"] if self.noise else []
-        if self.is_truncated:
-            faults.append("it ends in the middle of a line")
-        return Recording(items, worker_type=self.type.name, faults=tuple(faults))
+
+def _impression(host: Host, kind: WorkerType, head: bytes, *, is_whole: bool) -> _Impression:
+    reader = _reader(host, kind)
+    events = reader.feed(head)
+    fits = not all(map(_is_unknown, events))
+    # an agent whose end is its exit alone would seem to end where the others are only cut
+    rest = reader.end(_ENDED, "") if is_whole else []
+    return _Impression(kind, events + rest, fits)
 
 
-def read_raw(host: Host, kind: WorkerType, data: bytes) -> RawOutput:
-    """Raises PluginError where no plugin reads the output of that type."""
+def _told(host: Host, kind: WorkerType, data: bytes) -> Iterator[TaskEvent]:
+    for seq, event in enumerate(_events(_reader(host, kind), data), 1):
+        yield TaskEvent(_WORKER, _TASK, seq, event)
+
+
+def _events(reader: StreamReader, data: bytes) -> Iterator[Event]:
+    for chunk in chunks_of(data):
+        yield from reader.feed(chunk)
+    yield from reader.end(_ENDED, "")
+
+
+def _reader(host: Host, kind: WorkerType) -> StreamReader:
     worker = Worker(_WORKER, kind, Path(), created="")
     task = Task(_TASK, _WORKER, "", 0.0, "", resume=False, created="", directory=Path())
     parser = cast("Parser | None", host.ask("parse_progress", worker=worker, task=task))
     if parser is None:
         raise PluginError(f"no plugin reads the output of agent {kind.agent!r}: is it installed?")
-    reader = StreamReader(parser, kind.progress_tracking)
-    events = reader.feed(data)
-    rest = reader.end(_ENDED, "")
-    fits = not all(map(_is_unknown, events))
-    return RawOutput(kind, events + rest, reader.noise, reader.truncated, fits)
+    return StreamReader(parser, kind.progress_tracking)
 
 
-def guess(host: Host, kinds: Iterable[WorkerType], data: bytes) -> RawOutput | None:
-    """The reading of the type whose parser knows this output best; None where it says nothing to any of them.
-
-    Plain lines say nothing of who wrote them, so types that report by them are left out.
-    """
-    by_agent = {kind.agent: kind for kind in reversed([*kinds]) if kind.progress_tracking != "lines"}
-    readings = [read_raw(host, kind, data) for kind in by_agent.values()]
-    return min((each for each in readings if each.fits), key=lambda each: each.misfit, default=None)
+def _faults(reader: StreamReader) -> tuple[str, ...]:
+    faults = [f"{counted(reader.noise, 'line')} without a JSON object"] if reader.noise else []
+    if reader.truncated:
+        faults.append("it ends in the middle of a line")
+    return tuple(faults)
 
 
 def _is_unknown(event: Event) -> bool:

@@ -1,8 +1,12 @@
-"""A run read back: the events of its tasks in their order, and the results as far as they are known."""
+"""A run read back: the events of its tasks in their order, and the results as far as they are known.
+
+The file is held as it is; its events are read when they are wanted, for as objects they are far bigger.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast, get_args, get_type_hints
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, cast, get_args, get_type_hints
 
 import attrs
 import msgspec
@@ -12,13 +16,15 @@ from mahavishnu_core.events import Event, TaskEvent, event_name
 from mahavishnu_core.stream import LineSplitter, LongLine, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mahavishnu_core.models import JSON
 
 _ANYTHING = {"JSON": object}
 _FIELDS = {event_name(kind): (kind, get_type_hints(kind, localns=_ANYTHING)) for kind in get_args(Event)}
-_OF_A_RESULT = get_type_hints(WorkerResult, localns=_ANYTHING)
+_NOT_NEGATIVE = Annotated[float, msgspec.Meta(ge=0)]
+_OF_A_RESULT = get_type_hints(WorkerResult, localns=_ANYTHING) | {"duration_seconds": _NOT_NEGATIVE}
+_CHUNK = 1 << 18
 
 
 @attrs.frozen
@@ -33,10 +39,22 @@ class Facts:
 
 
 @attrs.frozen
+class Track:
+    """Where in a recording a task is to be found."""
+
+    worker_id: str
+    last: int
+    """The number of its last event among all, from 0."""
+
+
+@attrs.frozen
 class Recording:
     """What is in a file that can be played back."""
 
-    events: Sequence[TaskEvent]
+    events: Callable[[], Iterable[TaskEvent]]
+    """Reads them, from the first on."""
+    tracks: Mapping[str, Track]
+    """By task, of those that have events."""
     results: Sequence[WorkerResult] = ()
     worker_type: str = ""
     """Of all workers whose results do not say it."""
@@ -51,33 +69,47 @@ def is_recorded(data: Mapping[str, JSON]) -> bool:
     return {"worker_id", "task_id", "seq"} <= data.keys()
 
 
-def lines_in(data: bytes) -> list[bytes | LongLine]:
+def chunks_of(data: bytes) -> Iterator[bytes]:
+    """The data in pieces: what is made of one is gone before the next."""
+    for start in range(0, len(data), _CHUNK):
+        yield data[start : start + _CHUNK]
+
+
+def lines_in(data: bytes) -> Iterator[bytes | LongLine]:
     """The lines of a file, the last one too where it is unfinished."""
     splitter = LineSplitter()
-    lines = splitter.feed(data)
+    for chunk in chunks_of(data):
+        yield from splitter.feed(chunk)
     rest = splitter.finish()
-    return lines if rest is None else [*lines, rest]
+    if rest is not None:
+        yield rest
 
 
-def read_recording(lines: Iterable[bytes | LongLine]) -> Recording:
-    """What the lines of a ``--jsonl`` file hold; one that is neither event nor result is a fault."""
-    events: list[TaskEvent] = []
+def read_recording(data: bytes) -> Recording:
+    """What a ``--jsonl`` file holds; a line that is neither event nor result is a fault."""
+    tracks: dict[str, Track] = {}
     results: list[WorkerResult] = []
     broken: list[int] = []
-    for number, line in enumerate(lines, 1):
+    events = 0
+    for number, line in enumerate(lines_in(data), 1):
         match _read(line):
-            case TaskEvent() as item:
-                events.append(item)
+            case TaskEvent(worker_id, task_id):
+                tracks[task_id] = Track(worker_id, events)
+                events += 1
             case WorkerResult() as result:
                 results.append(result)
             case None if isinstance(line, LongLine) or line.strip():
                 broken.append(number)
-    return Recording(events, results, faults=_faults(broken))
+    return Recording(partial(_events_in, data), tracks, results, faults=_faults(broken))
 
 
 def facts_of(result: WorkerResult) -> Facts:
     """Raises ``msgspec.ValidationError`` where something in the metadata is of the wrong type."""
     return msgspec.convert(result.metadata, Facts)
+
+
+def _events_in(data: bytes) -> Iterator[TaskEvent]:
+    return (item for item in map(_read, lines_in(data)) if isinstance(item, TaskEvent))
 
 
 def _read(line: bytes | LongLine) -> TaskEvent | WorkerResult | None:

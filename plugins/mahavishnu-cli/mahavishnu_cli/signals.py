@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from types import FrameType
 
 _HEEDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -58,3 +59,41 @@ async def heeding() -> AsyncIterator[Interrupts]:
             with interrupts.scope:
                 yield interrupts
             nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class Unwinding:
+    """Whether SIGTERM or SIGHUP has come, and which one first."""
+
+    number: int | None = None
+
+    @property
+    def exit_status(self) -> int:
+        """128+n for that signal, 0 without one."""
+        return 0 if self.number is None else 128 + self.number
+
+    def hear(self, number: int, _: FrameType | None) -> None:
+        """As Ctrl-C, once: a terminal that closes sends SIGHUP twice, the second into the clearing up."""
+        if self.number is None:
+            self.number = number
+            signal.raise_signal(signal.SIGINT)  # Trio knows when it can be interrupted, and only by this one
+
+
+@contextmanager
+def unwinding() -> Iterator[Unwinding]:
+    """Leave the block at SIGTERM and SIGHUP as at Ctrl-C, for code that calls ``trio.run`` itself."""
+    before = {number: signal.getsignal(number) for number in _HEEDED}
+    heard = Unwinding()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, heard.hear)
+    # also where a script ignores Ctrl-C for its jobs in the background: without it there is no unwinding
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield heard
+    except KeyboardInterrupt:
+        if heard.number is None:  # it was Ctrl-C itself
+            raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,54 +1,85 @@
-"""What the command says: results to standard output, everything else to standard error."""
+"""What the command says: results to standard output, everything else to standard error.
+
+What plugins print is no result: where their code runs, ``sys.stdout`` is standard error.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mahavishnu_core.models import JSON
 
 _GONE = {errno.EPIPE, errno.EIO}
 """The reader has left: a closed pipe, a terminal that was hung up."""
 
 _lost: list[str] = []
+_kept: list[TextIO] = []
+"""The standard output for results, while others are given standard error in its place."""
+_unread: list[TextIO] = []
 
 
 def prepare() -> None:
     """Have text that the terminal's encoding lacks written as escapes, instead of failing."""
+    _lost.clear()
+    _unread.clear()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
+@contextmanager
+def diverted() -> Iterator[None]:
+    """Run foreign code: what it prints goes to standard error, what we emit to standard output."""
+    if _kept:
+        yield
+        return
+    _kept.append(sys.stdout)
+    sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        sys.stdout = _kept.pop()
+
+
+def output() -> TextIO:
+    """Where results go."""
+    return _kept[0] if _kept else sys.stdout
+
+
 def emit(text: str) -> None:
     """Write a result for people, with a newline; what a terminal would obey is shown as escapes."""
-    _write(sys.stdout, _visible(text) + "\n")
+    _write(output(), _visible(text) + "\n")
 
 
 def emit_json(value: JSON) -> None:
     """Write one JSON document, in ASCII: valid in every locale, and nothing in it that a terminal obeys."""
     import json
 
-    _write(sys.stdout, json.dumps(value, indent=2 if sys.stdout.isatty() else None) + "\n")
+    _write(output(), json.dumps(value, indent=2 if output().isatty() else None) + "\n")
 
 
 def emit_json_line(value: JSON) -> None:
     import json
 
-    _write(sys.stdout, json.dumps(value) + "\n")
+    _write(output(), json.dumps(value) + "\n")
 
 
 def emit_bytes(data: bytes) -> None:
     """Write bytes as they are."""
-    sys.stdout.flush()
+    stream = output()
     try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        stream.flush()
+        stream.buffer.write(data)
+        stream.buffer.flush()
     except OSError as error:
-        give_up(sys.stdout, error)
+        give_up(stream, error)
 
 
 def say(text: str) -> None:
@@ -65,6 +96,11 @@ def complain(text: str) -> None:
 def lost_output() -> bool:
     """Whether something could not be written though somebody still wanted to read it."""
     return bool(_lost)
+
+
+def is_unread() -> bool:
+    """Whether nobody is left to read the results."""
+    return output() in _unread
 
 
 def _visible(text: str) -> str:
@@ -86,6 +122,7 @@ def give_up(stream: TextIO, error: OSError) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
+    _unread.append(stream)
     if error.errno not in _GONE:
         _lost.append(str(error))
         complain(f"cannot write the output: {error.strerror}")

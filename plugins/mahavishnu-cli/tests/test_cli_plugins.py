@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 COMMANDS = """
 import click
 from mahavishnu_core import hookimpl
@@ -16,6 +18,22 @@ def register_commands(cli):
     def hello():
         "Greet."
         click.echo("hello from a plugin")
+"""
+CHATTY = """
+import click
+from mahavishnu_core import hookimpl
+HOOK_API = 1
+print("imported")
+
+@hookimpl
+def worker_types():
+    print("asked")
+    return []
+
+@hookimpl
+def monitor(event):
+    print("observed")
+    click.echo("echoed")
 """
 THIEF = """
 import click
@@ -75,6 +93,34 @@ def test_a_plugin_that_exits_does_not_end_the_command_line(home, plugin):
     ran = home.script("workers", "types")
     assert ran.status == 0
     assert "plugin 'leaver'" in ran.err
+
+
+@pytest.mark.parametrize("style", ["--json", "--jsonl"])
+def test_what_a_plugin_prints_is_not_among_the_results(home, plugin, style):
+    plugin("chatty", CHATTY)
+    ran = home.script("workers", "execute", "-t", "shell", "-n", "1", "-p", "echo hi", style)
+    assert ran.status == 0
+    result = ran.json[0] if style == "--json" else ran.json_lines[-1]
+    assert result["output"] == "hi"
+    assert {"imported", "asked", "observed", "echoed"} <= set(ran.err.splitlines())
+
+
+def test_what_a_plugin_prints_is_neither_in_a_help_text_nor_among_completions(home, plugin, monkeypatch):
+    plugin("chatty", CHATTY)
+    ran = home.script("--help")
+    assert ran.out.startswith("Usage: mahavishnu")
+    assert "imported" in ran.err
+    monkeypatch.setenv("_MAHAVISHNU_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "mahavishnu workers execute -t sh")
+    monkeypatch.setenv("COMP_CWORD", "4")
+    ran = home.script()
+    assert (ran.out, "asked" in ran.err) == ("plain,shell\n", True)
+
+
+def test_after_a_command_standard_output_is_as_before(home):
+    before = sys.stdout
+    home.run("workers", "types")
+    assert sys.stdout is before
 
 
 def test_the_rescue_path_needs_no_command_line(home, plugin):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -130,6 +131,35 @@ def test_what_is_there_already_is_left_alone(home):
     assert ran.status == 2
     assert "'mahavishnu-robot' is there already: choose another name or --directory" in ran.err
     assert (home.work / "mahavishnu-robot/README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("directory", ["{{x}}", "{{ 1 % 0 }}", "{% raw %}", "a'b"])
+def test_a_directory_may_have_a_name_that_means_something_to_a_template(home, directory):
+    place = home.work / directory
+    place.mkdir()
+    ran = home.run("plugins", "new", "robot", "--directory", directory)
+    assert (ran.status, ran.out) == (0, f"{directory}/mahavishnu-robot\n")
+    assert [path.name for path in place.iterdir()] == ["mahavishnu-robot"]
+    assert (place / "mahavishnu-robot/tests/test_robot.py").exists()
+
+
+def test_a_directory_in_which_nothing_can_be_written_is_told(home):
+    ran = home.run("plugins", "new", "robot", "--directory", "/proc")
+    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "'/proc/mahavishnu-robot' cannot be written: No such file or directory" in ran.err
+    assert "name another directory with --directory" in ran.err
+
+
+def test_nothing_half_written_stays(home, monkeypatch):
+    def fail(template, context, output_dir, **_):
+        (Path(output_dir) / "mahavishnu-robot").mkdir()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("cookiecutter.generate.generate_files", fail)
+    ran = home.run("plugins", "new", "robot")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "cannot be written: No space left on device" in ran.err
+    assert list(home.work.iterdir()) == []
 
 
 def test_a_directory_that_is_not_there_is_told(home):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from mahavishnu_core.events import (
 )
 from mahavishnu_core.stream import fields
 
+PROGRAM = Path(sys.executable).with_name("mahavishnu")
 SAMPLES = Path(__file__).parents[2]
 QWEN = SAMPLES / "mahavishnu-qwen/mahavishnu_qwen/samples"
 CLAUDE = SAMPLES / "mahavishnu-claude/mahavishnu_claude/samples"
@@ -164,6 +167,54 @@ def test_the_guess_is_right_for_every_sample_in_which_an_agent_names_itself(home
     assert wrong == []
 
 
+@pytest.mark.parametrize("agent", ["qwen", "claude"])
+def test_whose_output_it_is_is_seen_in_its_first_lines(home, agent, monkeypatch):
+    """Whatever follows is read once, by the agent that it is of."""
+    sample = (SAMPLES / f"mahavishnu-{agent}/mahavishnu_{agent}/samples/hello.jsonl").read_bytes()
+    first, *middle, last = sample.splitlines(keepends=True)
+    long = record(home, first, *middle * 400, last)
+    heads = []
+    monkeypatch.setattr("mahavishnu_cli.commands.replay.guess", _noting(heads))
+    ran = home.run("replay", long, "--json")
+    assert f"this looks like the output of 'terminal-{agent}'" in ran.err
+    assert (ran.json[0]["status"], ran.json[0]["metadata"]["evidence"]["noise_lines"]) == ("completed", 0)
+    assert [head.count(b"\n") for head in heads] == [300]
+
+
+def _noting(heads):
+    from mahavishnu_cli.raw_output import guess
+
+    def note(host, kinds, head, *, is_whole):
+        heads.append(head)
+        return guess(host, kinds, head, is_whole=is_whole)
+
+    return note
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "raw"])
+def test_memory_is_a_small_multiple_of_the_file(home, recorded):
+    first, *middle, last = (CLAUDE / "partials.jsonl").read_bytes().splitlines(keepends=True)
+    if recorded:
+        path = record(home, *GOOD[:1], b"".join(json.dumps(OPEN[0]).encode() + b"\n" for _ in range(1 << 17)))
+    else:
+        path = record(home, first, b"".join(middle) * (12_000_000 // sum(map(len, middle))), last)
+    size = path.stat().st_size
+    assert size > 10_000_000
+    small, large = _memory("replay", record(home, *GOOD, name="small")), _memory("replay", path)
+    assert large - small < 3 * size
+
+
+def _memory(*arguments):
+    """What the program took at its peak, in bytes."""
+    code = (
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)"
+    )
+    command = [sys.executable, "-c", code, str(PROGRAM), *map(str, arguments)]
+    return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
 def test_the_type_says_whose_output_it_is(home):
     ran = home.run("replay", record(home, b"one\ntwo\n"), "--type", "shell", "--jsonl")
     assert ran.status == 0
@@ -260,6 +311,7 @@ def test_broken_lines_are_counted_and_the_rest_is_shown(home, change):
     [
         {"status": "splendid"},
         {"duration_seconds": "long"},
+        {"duration_seconds": -1},
         {"metadata": {"usage": {"input_tokens": "many"}}},
         {"metadata": {"cost_usd": "much"}},
         {"metadata": []},
@@ -323,9 +375,9 @@ def test_the_view_of_a_recording_is_that_of_a_manager(home, monkeypatch):
     """Both are shown by the same code, which asks only for reports."""
     from mahavishnu_cli.playback import Playback
     from mahavishnu_cli.progress import open_progress
-    from mahavishnu_cli.recording import lines_in, read_recording
+    from mahavishnu_cli.recording import read_recording
     from mahavishnu_cli.view import LiveView
 
     monkeypatch.setattr("mahavishnu_cli.progress.on_terminal", lambda: True)
-    playback = Playback(read_recording(lines_in(record(home, *GOOD).read_bytes())))
+    playback = Playback(read_recording(record(home, *GOOD).read_bytes()))
     assert isinstance(open_progress(playback, playback.total, "text"), LiveView)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import get_completion_class
 
 from mahavishnu_cli.options import example
-from mahavishnu_cli.streams import emit, say
+from mahavishnu_cli.streams import emit, output, say
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -34,6 +33,6 @@ def completion(ctx: click.Context, shell: Literal["bash", "zsh", "fish"]) -> int
     root = ctx.find_root()
     name = root.info_name or ""
     emit(made(root.command, {}, name, f"_{name.upper()}_COMPLETE").source().rstrip("\n"))
-    if sys.stdout.isatty():
+    if output().isatty():
         say(f"to install it: {_INSTALL[shell]}")
     return 0

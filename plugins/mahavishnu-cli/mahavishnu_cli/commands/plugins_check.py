@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
 from mahavishnu_cli.completing import plugin_names
 from mahavishnu_cli.options import example, json_option
-from mahavishnu_cli.streams import emit, emit_json
+from mahavishnu_cli.streams import emit, emit_json, is_unread, say
 from mahavishnu_core.errors import UsageError
 from mahavishnu_core.text import one_line
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _WORDS = {"pass": "pass", "fail": "FAIL", "skip": "-"}
 _DETAIL = 100
+_AGENTS_SECONDS = 15
 
 
 @click.command(
@@ -42,12 +44,29 @@ def check(name: str, only: str, verbose: bool, as_json: bool) -> int:
     Takes about half a minute for an agent, and needs neither its program nor a network. Exit status: 0 every
     row that applies passed, 1 some did not, 2 there is no such plugin, 3 it could not be loaded.
     """
+    from mahavishnu_cli.signals import unwinding
     from mahavishnu_core.testing import rows_for
 
-    rows = [row for row in rows_for(name) if only in row.name]
+    every = rows_for(name)
+    rows = [row for row in every if only in row.name]
     if not rows:
         raise UsageError(f"no row of plugin {name!r} has {only!r} in its name: leave -k out to see all")
-    outcomes = [_look(row, verbose=verbose, silent=as_json) for row in rows]
+    programs = Counter(map(_misbehaves_for, every))
+    outcomes: list[Outcome] = []
+    with unwinding() as heard:
+        for row in rows:
+            if not as_json:
+                _announce(row, programs)
+            outcome = row.outcome()
+            if heard.exit_status:  # whatever has become of the interrupt
+                break
+            outcomes.append(outcome)
+            if not as_json:
+                _show(outcome, verbose=verbose)
+            if is_unread():
+                break
+    if cut_short := heard.exit_status or int(is_unread()):
+        return cut_short
     if as_json:
         emit_json({"plugin": name, "rows": [_record(outcome) for outcome in outcomes]})
     else:
@@ -55,15 +74,26 @@ def check(name: str, only: str, verbose: bool, as_json: bool) -> int:
     return 1 if any(outcome.state == "fail" for outcome in outcomes) else 0
 
 
-def _look(row: Row, *, verbose: bool, silent: bool) -> Outcome:
-    outcome = row.outcome()
-    if not silent:
-        whole = verbose or outcome.state == "fail"
-        detail = one_line(outcome.detail, 0 if whole else _DETAIL)
-        emit(f"{_WORDS[outcome.state]:4}  {row.name}: {detail}".rstrip(": "))
-        if verbose:
-            emit(f"      {row.promise}")
-    return outcome
+def _announce(row: Row, programs: Counter[str]) -> None:
+    """Say why nothing is said for a while: the first of these rows runs all programs of its type."""
+    kind = _misbehaves_for(row)
+    if kind and (count := programs.pop(kind, 0)):
+        say(f"{count} programs misbehave in the place of the agent of {kind!r}: about {_AGENTS_SECONDS} s")
+
+
+def _misbehaves_for(row: Row) -> str:
+    """The worker type whose agent's place a program takes in this row; nothing in other rows."""
+    kind, is_agent, _ = row.name.partition(": agent ")
+    return kind if is_agent else ""
+
+
+def _show(outcome: Outcome, *, verbose: bool) -> None:
+    row = outcome.row
+    whole = verbose or outcome.state == "fail"
+    detail = one_line(outcome.detail, 0 if whole else _DETAIL)
+    emit(f"{_WORDS[outcome.state]:4}  {row.name}: {detail}".rstrip(": "))
+    if verbose:
+        emit(f"      {row.promise}")
 
 
 def _sum(name: str, outcomes: Sequence[Outcome], *, whole: bool) -> str:

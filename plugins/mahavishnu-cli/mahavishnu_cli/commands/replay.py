@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mahavishnu_core import WorkerResult, WorkerType
 
 _SPEED = 50
+_HEAD_BYTES, _HEAD_LINES = 4 << 20, 300
+"""What is looked at to find out what a file is."""
 
 
 @click.command(
@@ -70,7 +72,7 @@ def replay(
     recording = _open(start, file, type_name)
     for fault in recording.faults:
         complain(f"{_name(file)}: {fault}")
-    if not recording.events and not recording.results:
+    if not recording.tracks and not recording.results:
         raise UsageError(f"{_name(file)} holds nothing that can be shown")
     return trio.run(_show, Playback(recording), speed or (_SPEED if on_terminal() else None), style)
 
@@ -92,14 +94,14 @@ def _open(start: Start, file: str, type_name: str | None) -> Recording:
     """What is in the file. Raises UsageError for one that cannot be read or makes no sense."""
     kind = None if type_name is None else start.catalog.get(type_name)
     data = _read(file)
-    if not data.strip():
+    if not data or data.isspace():
         raise UsageError(f"{_name(file)} is empty: record a run with 'workers execute --jsonl > FILE'")
     if kind is not None:
         return _of_type(start, file, data, kind)
-    lines = lines_in(data)
-    if any(_is_recorded(line) for line in lines):
-        return read_recording(lines)
-    return _guessed(start, file, data)
+    head = _head(data)
+    if any(map(_is_recorded, lines_in(head))):
+        return read_recording(data)
+    return _of_type(start, file, data, _guessed(start, file, head, is_whole=len(head) == len(data)))
 
 
 def _read(file: str) -> bytes:
@@ -109,6 +111,13 @@ def _read(file: str) -> bytes:
         raise UsageError(f"{_name(file)} cannot be read: {error.strerror}") from None
 
 
+def _head(data: bytes) -> bytes:
+    """Its first lines, which show what it is."""
+    head = data[:_HEAD_BYTES]
+    rest = head.split(b"\n", _HEAD_LINES)[_HEAD_LINES:]
+    return head[: len(head) - len(rest[0])] if rest else head
+
+
 def _is_recorded(line: bytes | LongLine) -> bool:
     data = "" if isinstance(line, LongLine) else decode(line)
     return not isinstance(data, str) and is_recorded(data)
@@ -116,24 +125,24 @@ def _is_recorded(line: bytes | LongLine) -> bool:
 
 def _of_type(start: Start, file: str, data: bytes, kind: WorkerType) -> Recording:
     found = read_raw(start.app.host, kind, data)
-    if not found.fits:
+    if found is None:
         raise UsageError(
             f"no line of {_name(file)} says anything to the agent {kind.agent!r}: "
             "leave --type out to have it found out what it is"
         )
-    return found.recording()
+    return found
 
 
-def _guessed(start: Start, file: str, data: bytes) -> Recording:
+def _guessed(start: Start, file: str, head: bytes, *, is_whole: bool) -> WorkerType:
     kinds = [entry.type for entry in start.catalog.entries if entry.unavailable is None]
-    found = guess(start.app.host, kinds, data)
+    found = guess(start.app.host, kinds, head, is_whole=is_whole)
     if found is None:
         raise UsageError(
             f"{_name(file)} is neither what --jsonl prints nor the output of an agent that is installed: "
             "is it the right file? --type says whose plain lines it holds"
         )
-    say(f"this looks like the output of {found.type.name!r}; --type says otherwise")
-    return found.recording()
+    say(f"this looks like the output of {found.name!r}; --type says otherwise")
+    return found
 
 
 def _name(file: str) -> str:
