@@ -107,6 +107,7 @@ def plugin_alone(session: nox.Session, plugin: Path) -> None:
 @nox.session
 def stranger(session: nox.Session) -> None:
     """A plugin made, built and installed outside the tree, and all broken ones, as a user would."""
+    session.run(*PYTHON, "pytest", "-m", "contract", "plugins/mahavishnu-cli/tests")
     session.run(*PYTHON, "pytest", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull, STRANGER)
 
 

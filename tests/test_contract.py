@@ -96,6 +96,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(host, "HOOK_LIMIT", 0.2)
 
 
+@pytest.mark.contract
 def test_a_plugin_that_keeps_the_contract_passes_every_row():
     outcomes = [row.outcome() for row in rows_of(look_at(Robot()))]
     assert [(str(each.row), each.detail) for each in outcomes if each.state == "fail"] == []
@@ -402,6 +403,7 @@ class WantsEverything(Robot):
         return attrs.evolve(super().command(task), pass_env=("*",))
 
 
+@pytest.mark.contract
 def test_an_agent_whose_program_is_given_what_is_none_of_its_is_told(monkeypatch):
     monkeypatch.setenv("SOMEBODYS_TOKEN", "my own")
     before = dict(os.environ)
@@ -411,6 +413,7 @@ def test_an_agent_whose_program_is_given_what_is_none_of_its_is_told(monkeypatch
     assert os.environ == before
 
 
+@pytest.mark.contract
 def test_a_parser_that_believes_every_end_is_found_out_by_programs_that_misbehave():
     found = broken_rows(AlwaysHappy(), "agent")
     assert {"agent no_result", "agent half_line", "agent forged_result", "agent error_exit_0"} <= set(found)

@@ -10,6 +10,8 @@ import pytest
 
 from mahavishnu_core.testing.processes import left_by_test, wait_until_gone
 
+pytestmark = pytest.mark.contract
+
 SECONDS = 20
 
 

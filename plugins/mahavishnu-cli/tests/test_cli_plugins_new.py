@@ -90,6 +90,7 @@ def test_it_works_as_soon_as_it_is_installed(home, monkeypatch, name):
     assert found[name]["hooks"] == ["execute", "parse_progress", "samples", "worker_types"]
 
 
+@pytest.mark.contract
 def test_it_passes_its_own_tests_with_nothing_but_pytest(home, monkeypatch):
     home.run("plugins", "new", "robot-arm")
     project = home.work / "mahavishnu-robot-arm"
