@@ -361,8 +361,6 @@ async def test_close_all_leaves_no_open_worker(
 class Daemonless:
     """A place whose daemon was there when a task was launched, and is not any more."""
 
-    is_up = True
-
     def __init__(self, nursery: trio.Nursery) -> None:
         self._fake = FakePlace(nursery, script=lambda _: [Hang()])
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mahavishnu_core.app import load_app
+
 
 def test_a_setting_that_is_set_is_shown_with_its_origin(home):
     ran = home.run("config", "set", "max_concurrent_workers", "4")
@@ -155,6 +157,8 @@ def test_commands_types_workers_and_tasks_are_completed(home):
     worker_id = home.execute("true", "--json").json[0]["worker_id"]
     assert _completed(home, "mahavishnu workers mon") == ["monitor"]
     types = _completed(home, "mahavishnu workers spawn -t terminal-")
+    entries = load_app().catalog.entries
+    assert types == [each.type.name for each in entries if each.type.name.startswith("terminal-")]
     assert {"terminal-claude", "terminal-qwen"} <= set(types)
     assert _completed(home, f"mahavishnu workers close {worker_id[:3]}") == [worker_id]
     assert _completed(home, f"mahavishnu results show {worker_id}.") == [f"{worker_id}.1"]
