@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         health,
         host,
         models,
+        output,
         report,
         settings,
         state,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
         verdict,
     )
     from mahavishnu_core.adapter import OrchestratorAdapter, WorkerOrchestratorAdapter
-    from mahavishnu_core.hookspecs import Engine, Parser, Run
+    from mahavishnu_core.hookspecs import CommandLine, Engine, Parser, Run
     from mahavishnu_core.manager import WorkerManager
     from mahavishnu_core.markers import HOOK_API, hookimpl
     from mahavishnu_core.models import Command, Exit, Task, Worker, WorkerResult, WorkerStatus, WorkerType
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "HOOK_API",
     "Command",
+    "CommandLine",
     "Engine",
     "Exit",
     "OrchestratorAdapter",
@@ -59,6 +61,7 @@ __all__ = [
     "hookimpl",
     "host",
     "models",
+    "output",
     "report",
     "settings",
     "state",
@@ -72,6 +75,7 @@ __all__ = [
 
 _HOME = {
     "Command": "models",
+    "CommandLine": "hookspecs",
     "Engine": "hookspecs",
     "Exit": "models",
     "HOOK_API": "markers",
@@ -88,7 +92,8 @@ _HOME = {
     "hookimpl": "markers",
 }
 _MODULES = frozenset(__all__) - frozenset(_HOME)
-"""Public modules; app, catalog, health, host, report, settings, state, tally, verdict are for frontends."""
+"""Public modules; app, catalog, health, host, output, report, settings, state, tally and verdict are for
+frontends."""
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
+from mahavishnu_core.errors import UsageError
 from mahavishnu_core.host import Host, load_plugins
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ class App:
                 refused={plugin.name: plugin.reason for plugin in self.host.refused},
             )
         return self._catalog
+
+    def require_workers(self) -> None:
+        """Raises UsageError where workers are switched off."""
+        if not self.loaded.settings.workers_enabled:
+            where = self.loaded.origins.get("workers_enabled", "the settings")
+            raise UsageError(
+                f"workers are switched off by 'workers_enabled' in {where}: "
+                "switch them on with 'mahavishnu config set workers_enabled true'"
+            )
 
     def _offered(self) -> list[tuple[str, WorkerType]]:
         answers = self.host.all("worker_types")

@@ -6,6 +6,8 @@ import re
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
+from mahavishnu_core.nesting import DEPTH, depth_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -38,24 +40,28 @@ ALLOWED = (
 )
 """What every program needs to find its way; nothing here is a secret of a vendor."""
 
+NEVER = ("MAHAVISHNU_MCP_TOKEN",)
+"""What no worker gets, whoever lets it in: the key to our own door."""
+
 
 class CallersEnvironment:
     """The caller's variables as they were when the engine began, and what of them a command gets."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
+        self._depth = str(depth_of(environ) + 1)
         self._passed: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, str]] = {}
         """By what commands ask for and refuse: few kinds of commands, many tasks."""
 
     def compose(self, command: Command, task_id: str) -> dict[str, str]:
-        """The whole environment of a command, with the mark that tells whose it is."""
+        """The whole environment of a command, with the marks that tell whose it is and how deep."""
         terms = (command.pass_env, command.drop_env)
         if terms not in self._passed:
             self._passed[terms] = self._choose(*terms)
-        return self._passed[terms] | dict(command.env) | {"MAHAVISHNU_TASK": task_id}
+        return self._passed[terms] | dict(command.env) | {"MAHAVISHNU_TASK": task_id, DEPTH: self._depth}
 
     def _choose(self, pass_env: tuple[str, ...], drop_env: tuple[str, ...]) -> dict[str, str]:
-        wanted, dropped = _any_of((*ALLOWED, *pass_env)), _any_of(drop_env)
+        wanted, dropped = _any_of((*ALLOWED, *pass_env)), _any_of((*NEVER, *drop_env))
         return {name: value for name, value in self._environ.items() if wanted(name) and not dropped(name)}
 
 

@@ -44,6 +44,14 @@ class WorkerBusy(UsageError):
     """The worker has a task that has not ended yet."""
 
 
+class AlreadyGiven(UsageError):
+    """The worker was given a task with this idempotency key before; ``task_id`` is that one."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"this is task {task_id!r}, which was given before")
+        self.task_id = task_id
+
+
 class MissingError(MahavishnuError):
     """A program, daemon or plugin that was asked for is not there."""
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     import click
 
+    from mahavishnu_core.app import App
     from mahavishnu_core.events import Event, TaskEvent
     from mahavishnu_core.models import JSON, Cause, Command, Exit, Task, Worker, WorkerResult, WorkerType
+    from mahavishnu_core.settings import Settings
     from mahavishnu_core.testing import Sample
 
 T = TypeVar("T")
@@ -73,6 +75,20 @@ class Run(Protocol):
 
     async def end(self, cause: Cause, grace_seconds: float) -> None:
         """Ask for the end of the family: TERM, the grace, KILL. Returns at once; ``wait`` tells the rest."""
+        ...
+
+
+class CommandLine(Protocol):
+    """What a command that a plugin adds finds as click's ``obj``: the global options, put to use."""
+
+    @property
+    def app(self) -> App:
+        """Plugins, settings, worker types and state, as ``--config`` and ``--no-plugins`` have them."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, their warnings told to the user. Raises SettingsError."""
         ...
 
 

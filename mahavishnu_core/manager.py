@@ -13,9 +13,10 @@ import trio
 from mahavishnu_core.app import App, load_app
 from mahavishnu_core.dispatch import find_again, launch, require_program, spawn
 from mahavishnu_core.engine import Engine, Observer, StorageFailure, open_engine
-from mahavishnu_core.errors import MahavishnuError, PluginError, UnknownWorker, UsageError
+from mahavishnu_core.errors import AlreadyGiven, MahavishnuError, PluginError, UnknownWorker, UsageError
 from mahavishnu_core.health import Health, take_health
 from mahavishnu_core.models import Task, Worker, WorkerResult, WorkerStatus
+from mahavishnu_core.nesting import require_shallow
 from mahavishnu_core.recovery import recover
 from mahavishnu_core.report import WorkerReport, report
 from mahavishnu_core.task_run import LOOK_LATEST, TERM_GRACE, TaskRun, take_up
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from mahavishnu_core.hookspecs import Run
     from mahavishnu_core.models import JSON
+    from mahavishnu_core.state import StateDir
 
 LEAST, MOST = 1, 100
 """Bounds of how many tasks may run at once."""
@@ -103,6 +105,7 @@ class WorkerManager:
         """
         if count < 1:
             raise UsageError(f"count must be 1 or more, not {count}")
+        require_shallow(self.app.environ, self.app.loaded.settings.max_worker_depth)
         kind = self.app.catalog.get(worker_type)
         workspace = (repo or Path.cwd()).absolute()
         require_program(kind, workspace)
@@ -149,6 +152,8 @@ class WorkerManager:
         own = self._runs.get(task.task_id)
         if own is not None:
             await own.cancel(grace_seconds)
+            await own.closed()
+        if self.app.state.result(task) is not None:
             return
         found = await find_again(self.engine, worker, task)
         await found.end("cancelled", grace_seconds)
@@ -181,9 +186,23 @@ class WorkerManager:
             del self._runs[run.task.task_id]
             slot.give_back()
 
-    async def submit_task(self, worker_id: str, prompt: str, *, timeout_seconds: float | None = None) -> str:
-        """Give a worker a task that goes on without this engine; its id. Raises as ``execute_task``."""
-        run = self._begin(worker_id, prompt, timeout_seconds)
+    async def submit_task(
+        self,
+        worker_id: str,
+        prompt: str,
+        *,
+        timeout_seconds: float | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Give a worker a task that goes on without this engine; its id.
+
+        A second one with the same ``idempotency_key`` is not given: the id is that of the first. Raises as
+        ``execute_task``.
+        """
+        try:
+            run = self._begin(worker_id, prompt, timeout_seconds, idempotency_key)
+        except AlreadyGiven as known:
+            return known.task_id
         try:
             launched = await launch(self.engine, run.worker, run.task, detached=True)
             await launched.state()
@@ -191,8 +210,26 @@ class WorkerManager:
             await run.fail(str(error))
         finally:
             del self._runs[run.task.task_id]
-            run.output.close()
+            run.close()
         return run.task.task_id
+
+    async def wait_for_task(self, task_id: str) -> WorkerResult:
+        """The result of a task, whoever gave it, once it has ended; it is read along with until then.
+
+        Raises UnknownTask, and PluginError where what it does cannot be read.
+        """
+        state = self.app.state
+        task = state.task(task_id)
+        while (result := state.result(task)) is None:
+            await self._read_along(state.worker(task.worker_id), task)
+        return result
+
+    async def cancel_task(self, task_id: str, *, grace_seconds: float = TERM_GRACE) -> None:
+        """End a task, whoever gave it. Nothing is done to one that has ended. Raises UnknownTask."""
+        state = self.app.state
+        task = state.task(task_id)
+        if state.result(task) is None:
+            await self._end_task(state.worker(task.worker_id), task, grace_seconds)
 
     async def execute_batch(
         self, worker_ids: Sequence[str], prompts: Sequence[str], *, timeout_seconds: float | None = None
@@ -233,14 +270,21 @@ class WorkerManager:
         for run in list(self._runs.values()):
             await run.cancel(grace_seconds)
 
-    def _begin(self, worker_id: str, prompt: str, timeout_seconds: float | None) -> TaskRun:
+    def _begin(
+        self,
+        worker_id: str,
+        prompt: str,
+        timeout_seconds: float | None,
+        idempotency_key: str | None = None,
+    ) -> TaskRun:
         state = self.app.state
+        require_shallow(self.app.environ, self.app.loaded.settings.max_worker_depth)
         worker = state.worker(worker_id)
         if state.is_closed(worker_id):
             raise UsageError(f"worker {worker_id!r} is closed: spawn another one")
         timeout = timeout_seconds or worker.type.timeout_seconds
         timeout = timeout or self.app.loaded.settings.worker_timeout_seconds
-        task = state.add_task(worker, _checked(prompt), timeout)
+        task = state.add_task(worker, _checked(prompt), timeout, idempotency_key)
         try:
             run = self._runs[task.task_id] = take_up(self.engine, worker, task)
         except (
@@ -275,24 +319,31 @@ class WorkerManager:
         ids = [worker.worker_id for worker in state.workers()] if worker_ids is None else worker_ids
         async with trio.open_nursery() as nursery:
             for worker_id in ids:
-                worker, task = state.worker(worker_id), state.last_task(worker_id)
-                is_own = task is not None and task.task_id in self._runs
-                if task is not None and not is_own and not state.status(task).is_final:
-                    nursery.start_soon(self._follow_one, worker, task, on_result)
+                task = state.last_task(state.worker(worker_id).worker_id)
+                if task is not None and not state.status(task).is_final:
+                    nursery.start_soon(self._follow_one, task.task_id, on_result)
 
-    async def _follow_one(
-        self, worker: Worker, task: Task, on_result: Callable[[WorkerResult], None]
-    ) -> None:
+    async def _follow_one(self, task_id: str, on_result: Callable[[WorkerResult], None]) -> None:
+        with suppress(PluginError):  # without its plugins it cannot be read, and others can
+            on_result(await self.wait_for_task(task_id))
+
+    async def _read_along(self, worker: Worker, task: Task) -> None:
+        """Follow a task until it has ended, or wait for whoever in this engine does so already."""
         state = self.app.state
         # while it waits for a slot in its own engine, no place knows of it yet; files give no event
-        while state.status(task) is WorkerStatus.PENDING and state.owner_lives(task):  # noqa: ASYNC110
+        while (run := self._runs.get(task.task_id)) is None and _waits_elsewhere(state, task):  # noqa: ASYNC110
             await trio.sleep(LOOK_LATEST)
-        with suppress(PluginError):  # without its plugins it cannot be read, and others can
-            run = self._runs[task.task_id] = take_up(self.engine, worker, task)
-            try:
-                on_result(await run.follow(await find_again(self.engine, worker, task)))
-            finally:
-                self._runs.pop(task.task_id, None)
+        if run is not None:
+            await run.closed()
+            return
+        if state.result(task) is not None:  # it ran and was settled between two looks
+            return
+        run = self._runs[task.task_id] = take_up(self.engine, worker, task)
+        try:
+            await run.follow(await find_again(self.engine, worker, task))
+        finally:
+            run.close()
+            del self._runs[task.task_id]
 
     async def recover(self) -> None:
         """Settle and store what ended while no engine looked; see that what still runs is being kept."""
@@ -318,6 +369,10 @@ class WorkerManager:
         """How the workers are doing, taken together."""
         await self.recover()
         return take_health(self.app.state, self.max_concurrent)
+
+
+def _waits_elsewhere(state: StateDir, task: Task) -> bool:
+    return state.status(task) is WorkerStatus.PENDING and state.owner_lives(task)
 
 
 def _checked(prompt: str) -> str:

@@ -103,6 +103,8 @@ class Task:
     """Whether the conversation ``session_id`` exists already."""
     created: str
     directory: Path
+    idempotency_key: str | None = None
+    """The caller's own name for this task: given again with it, it is the same task."""
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -16,8 +17,9 @@ from mahavishnu_core.verdict import Seen
 from mahavishnu_core.watch import HookBlocked, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from mahavishnu_core.app import App
     from mahavishnu_core.engine import Engine
     from mahavishnu_core.events import Event
     from mahavishnu_core.hookspecs import Parser
@@ -52,8 +54,7 @@ class TaskOutput:
         """
         if self._file is None:
             try:
-                path = f"{self._task.directory}/stdout.jsonl"
-                self._file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+                self._file = _open(self._task, "stdout.jsonl")
             except FileNotFoundError:
                 return 0
         ahead = 0 if up_to is None else up_to - self.size
@@ -65,7 +66,7 @@ class TaskOutput:
 
     def finish(self, ended: Exit) -> Seen:
         """All that was seen, once the command has ended and ``read`` has found the end of the file."""
-        stderr = self._stderr()
+        stderr = _stderr(self._task)
         self._take(self._reader.end(ended, stderr), math.inf)
         limit = math.inf if ended.output_bytes is None else ended.output_bytes
         in_time = sum(place <= limit for place in self._results_at)
@@ -83,17 +84,6 @@ class TaskOutput:
             self._results_at += [place] * (len(self.tally.finished) - len(self._results_at))
             self._engine.tell(self._task, first, events)
 
-    def _stderr(self) -> str:
-        try:
-            descriptor = os.open(f"{self._task.directory}/stderr.log", os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return ""
-        try:
-            begin = max(0, os.fstat(descriptor).st_size - _STDERR_TAIL)
-            return os.pread(descriptor, _STDERR_TAIL, begin).decode("utf-8", "replace")
-        finally:
-            os.close(descriptor)
-
 
 def open_output(engine: Engine, worker: Worker, task: Task) -> TaskOutput:
     """The output of a task with the parser of its agent. Raises PluginError where no plugin has one."""
@@ -106,6 +96,40 @@ def open_output(engine: Engine, worker: Worker, task: Task) -> TaskOutput:
     tracking = worker.type.progress_tracking
     reader = StreamReader(parser if watch is None else _WatchedParser(parser, watch), tracking)
     return TaskOutput(engine, task, reader, Tally(keeps_text=tracking != "lines"))
+
+
+def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
+    """The events of a task as far as its files go, in the order and number that every reader gives them.
+
+    A list comes for each piece of its output that is read. Raises PluginError where no plugin reads it.
+    """
+    worker = app.state.worker(task.worker_id)
+    parser = cast("Parser | None", app.host.ask("parse_progress", worker=worker, task=task))
+    if parser is None:
+        raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: is it installed?")
+    ended = app.state.exit(task)
+    reader = StreamReader(parser, worker.type.progress_tracking)
+    with suppress(FileNotFoundError), open(_open(task, "stdout.jsonl"), "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            yield reader.feed(chunk)
+    if ended is not None:
+        yield reader.end(ended, _stderr(task))
+
+
+def _open(task: Task, name: str) -> int:
+    return os.open(f"{task.directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW)
+
+
+def _stderr(task: Task) -> str:
+    try:
+        descriptor = _open(task, "stderr.log")
+    except FileNotFoundError:
+        return ""
+    try:
+        begin = max(0, os.fstat(descriptor).st_size - _STDERR_TAIL)
+        return os.pread(descriptor, _STDERR_TAIL, begin).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
 
 
 class _WatchedParser:

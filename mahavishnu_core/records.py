@@ -44,6 +44,7 @@ def task_to_json(task: Task) -> dict[str, JSON]:
         "session_id": task.session_id,
         "resume": task.resume,
         "created": task.created,
+        "idempotency_key": task.idempotency_key,
         "engine": dict(_this_engine(os.getpid())),
     }
 

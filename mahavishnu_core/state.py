@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mahavishnu_core.errors import StateDirError, UnknownTask, UnknownWorker, WorkerBusy
+from mahavishnu_core.errors import AlreadyGiven, StateDirError, UnknownTask, UnknownWorker, WorkerBusy
 from mahavishnu_core.files import create, names, publish, read_json, read_json_if_there, touch
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.records import (
@@ -124,9 +124,16 @@ class StateDir:
 
     # --- tasks
 
-    def add_task(self, worker: Worker, prompt: str, timeout_seconds: float) -> Task:
-        """Write a task down, whole and at once. Raises WorkerBusy while the last one has not ended."""
+    def add_task(
+        self, worker: Worker, prompt: str, timeout_seconds: float, idempotency_key: str | None = None
+    ) -> Task:
+        """Write a task down, whole and at once.
+
+        Raises WorkerBusy while the last one has not ended, and AlreadyGiven for a key that was used before.
+        """
         last = self.last_task(worker.worker_id)
+        # after the number was taken: whoever is faster with the same key takes the number that we would
+        self._refuse_known(worker.worker_id, idempotency_key)
         result = self.result(last) if last else None
         if last is not None and result is None:
             raise WorkerBusy(
@@ -144,9 +151,20 @@ class StateDir:
             resume=session is not None,
             created=utc_now(),
             directory=Path(f"{self._tasks_dir(worker.worker_id)}/{task_id}"),
+            idempotency_key=idempotency_key,
         )
-        self._publish(task)
+        try:
+            self._publish(task)
+        except WorkerBusy:
+            self._refuse_known(worker.worker_id, idempotency_key)
+            raise
         return task
+
+    def _refuse_known(self, worker_id: str, idempotency_key: str | None) -> None:
+        if idempotency_key is not None:
+            for task in self.tasks(worker_id):
+                if task.idempotency_key == idempotency_key:
+                    raise AlreadyGiven(task.task_id)
 
     def _publish(self, task: Task) -> None:
         touch(f"{self.root}/open/{task.task_id}")

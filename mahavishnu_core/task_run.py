@@ -50,6 +50,7 @@ class TaskRun:
     _asked: Cause | None = None
     _last_event_at: float = 0.0
     _waiting: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _closed: trio.Event = attrs.field(factory=trio.Event)
 
     async def carry_out(
         self, launch: Callable[[], Awaitable[Run]], on_ended: Callable[[], None]
@@ -74,23 +75,33 @@ class TaskRun:
                 await self.cancel()  # whatever went wrong here, nothing is left running for it
             raise
         finally:
-            self.output.close()
+            self.close()
 
     async def follow(self, run: Run) -> WorkerResult:
         """Read along with a task that goes on without us, until it has ended."""
         self._run = run
         try:
+            if self._is_cancelled:  # while the command was being found
+                await run.end("cancelled", TERM_GRACE)
             await run.started()
             return await self._settle(await self._follow())
         finally:
-            self.output.close()
+            self.close()
+
+    async def closed(self) -> None:
+        """Return when this engine has nothing to do with the task any more."""
+        await self._closed.wait()
+
+    def close(self) -> None:
+        self.output.close()
+        self._closed.set()
 
     async def settle(self, ended: Exit) -> WorkerResult:
         """The result of a task whose command has ended, from what lies on disk."""
         try:
             return await self._settle(ended)
         finally:
-            self.output.close()
+            self.close()
 
     async def fail(self, error: str) -> WorkerResult:
         """The result of a task that could not be launched."""

@@ -41,6 +41,7 @@ class Range:
 
 
 CONCURRENT_WORKERS = Range(1, 100)
+WORKER_DEPTH = Range(1, 10)
 TIMEOUT_SECONDS = Range(30, 3600)
 
 NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
@@ -131,6 +132,8 @@ class Settings:
     worker_timeout_seconds: Annotated[
         int, Rule(f"must be {TIMEOUT_SECONDS}", TIMEOUT_SECONDS.__contains__)
     ] = 300
+    max_worker_depth: Annotated[int, Rule(f"must be {WORKER_DEPTH}", WORKER_DEPTH.__contains__)] = 1
+    """How deep workers may be nested: with 1, a worker cannot start workers."""
     session_buddy_integration: bool = True
     pass_env: tuple[Variables, ...] = ()
     """Variables of the caller, by name or ``NAME_*``, that every worker gets."""
@@ -144,10 +147,11 @@ ECOSYSTEM_FIELDS = frozenset({"roles", "workers"})
 MAIN_FIELDS = frozenset(attrs.fields_dict(Settings)) - ECOSYSTEM_FIELDS
 """What ``mahavishnu.yaml`` holds, and what a variable or ``config set`` may set."""
 
-TRUSTED_FIELDS = frozenset({"pass_env", "worker_default_type", "workers"})
+TRUSTED_FIELDS = frozenset({"max_worker_depth", "pass_env", "worker_default_type", "workers"})
 """What decides which commands run and what they get to see: not a project's to set until it is trusted.
 
-The default type is among them: with ``shell`` a prompt for an agent would be obeyed as a command line.
+The default type is among them: with ``shell`` a prompt for an agent would be obeyed as a command line. So is
+the depth, which a worker could otherwise raise for itself.
 """
 
 

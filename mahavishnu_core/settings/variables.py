@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mahavishnu_core.models import JSON
 
 PREFIX = "MAHAVISHNU_"
-_ELSEWHERE = frozenset({"MAHAVISHNU_STATE_DIR", "MAHAVISHNU_PLUGINS", "MAHAVISHNU_TASK"})
+_ELSEWHERE = frozenset(PREFIX + name for name in ("DEPTH", "MCP_TOKEN", "PLUGINS", "STATE_DIR", "TASK"))
 _TRUTH = {
     "true": True,
     "yes": True,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mahavishnu_cli.border import worst
 from mahavishnu_cli.streams import complain
-from mahavishnu_core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -88,12 +87,8 @@ class Start:
 
     def require_workers(self) -> None:
         """Raises UsageError where workers are switched off."""
-        if not self.settings.workers_enabled:
-            where = self.app.loaded.origins.get("workers_enabled", "the settings")
-            raise UsageError(
-                f"workers are switched off by 'workers_enabled' in {where}: "
-                "switch them on with 'mahavishnu config set workers_enabled true'"
-            )
+        self._tell(self.app.loaded.warnings)
+        self.app.require_workers()
 
     def worker_type(self, name: str | None) -> str:
         """The name of a type that can be used; the default one for None. Raises as ``Catalog.get``."""

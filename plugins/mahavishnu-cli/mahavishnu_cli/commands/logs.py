@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 import trio
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mahavishnu_cli.start import Start
-    from mahavishnu_core import Parser, Task, WorkerManager
+    from mahavishnu_core import Task, WorkerManager
     from mahavishnu_core.state import StateDir
 
 _CHUNK = 1 << 18
@@ -78,19 +78,15 @@ def find_task(state: StateDir, name: str, number: int | None = None) -> Task:
 
 def _print_transcript(start: Start, task: Task) -> None:
     """What there is of a task, from its files."""
-    from mahavishnu_core.stream import StreamReader
+    from mahavishnu_core.output import events_so_far
 
-    state = start.state
-    worker = state.worker(task.worker_id)
-    parser = cast("Parser | None", start.app.host.ask("parse_progress", worker=worker, task=task))
-    if parser is None:
-        raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: show it with --raw")
-    reader, transcript = StreamReader(parser, worker.type.progress_tracking), Transcript(task)
-    for chunk in _chunks(task, 0):
-        transcript.add(reader.feed(chunk))
-    if (ended := state.exit(task)) is not None:
-        transcript.add(reader.end(ended, transcript.stderr()))
-    transcript.end(state.result(task))
+    transcript = Transcript(task)
+    try:
+        for events in events_so_far(start.app, task):
+            transcript.add(events)
+    except PluginError as error:
+        raise PluginError(f"{error} '--raw' shows it as it is") from None
+    transcript.end(start.state.result(task))
 
 
 async def _follow(start: Start, manager: WorkerManager, task: Task, *, raw: bool) -> int:
