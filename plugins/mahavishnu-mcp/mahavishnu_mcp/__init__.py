@@ -1,0 +1,1 @@
+"""The MCP server: a frontend through which agents spawn and drive workers."""

@@ -1,0 +1,171 @@
+"""What has happened in tasks, in words and by number: kept for the newest, read again for the rest."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict, deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+import msgspec
+import trio
+
+from mahavishnu_core.errors import PluginError, UsageError
+from mahavishnu_core.events import (
+    Event,
+    Finished,
+    Notice,
+    Oversize,
+    Raw,
+    Started,
+    TaskEvent,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+    Usage,
+    event_name,
+)
+from mahavishnu_core.output import events_so_far
+from mahavishnu_core.text import one_line, redact
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from mahavishnu_core import Task
+    from mahavishnu_core.app import App
+
+_KEPT = 200
+"""Events of a task in memory: as many as a client that keeps asking can be behind."""
+_TASKS = 256
+_WIDTH = 300
+"""Characters of an event: enough to see what it is about. The whole is in the transcript."""
+_PLACE = re.compile(r"([0-9A-Za-z_][0-9A-Za-z_.-]{0,99}):([0-9]{1,15})")
+
+Cursor: TypeAlias = "Mapping[str, int]"
+"""By task, the number of the last event that was seen. Numbers are the same for every reader and server."""
+
+
+@attrs.frozen
+class Happening:
+    """An event of a task, in words."""
+
+    seq: int
+    type: str
+    text: str
+
+
+@attrs.define
+class _Kept:
+    """The newest events of a task; those before ``whole_from`` are not here."""
+
+    whole_from: int
+    happenings: deque[Happening] = attrs.field(factory=deque)
+
+    def add(self, happening: Happening) -> None:
+        self.happenings.append(happening)
+        if len(self.happenings) > _KEPT:
+            self.whole_from = self.happenings.popleft().seq + 1
+
+
+@attrs.define(eq=False)
+class EventLog:
+    """The events of tasks that are followed here, and of any other from its files."""
+
+    app: App
+    secrets: tuple[str, ...] = ()
+    _tasks: OrderedDict[str, _Kept] = attrs.field(factory=OrderedDict)
+
+    def add(self, item: TaskEvent) -> None:
+        """Take in an event, in the order of its task. Pieces of a text that comes whole are left out."""
+        kept = self._tasks.get(item.task_id)
+        if kept is None:
+            kept = self._tasks[item.task_id] = _Kept(item.seq)
+            if len(self._tasks) > _TASKS:
+                self._tasks.popitem(last=False)
+        if not is_partial(item.event):
+            kept.add(self._in_words(item.seq, item.event))
+
+    def newest(self, task_id: str, after: int) -> list[Happening]:
+        """The events after that number, as far as they are in memory."""
+        kept = self._tasks.get(task_id)
+        return [] if kept is None else [each for each in kept.happenings if each.seq > after]
+
+    async def since(self, task: Task, after: int, limit: int) -> list[Happening]:
+        """At most ``limit`` events of a task after that number, oldest first."""
+        kept = self._tasks.get(task.task_id)
+        if kept is not None and kept.whole_from <= after + 1:
+            return self.newest(task.task_id, after)[:limit]
+        found: list[Happening] = []
+        async for seq, event in self._numbered(task):
+            if seq > after and not is_partial(event):
+                found.append(self._in_words(seq, event))
+            if len(found) >= limit:
+                break
+        return found
+
+    async def last(self, task: Task) -> int:
+        """The number of a task's newest event, 0 before the first."""
+        kept = self._tasks.get(task.task_id)
+        if kept is not None and kept.happenings:
+            return kept.happenings[-1].seq
+        return max([seq async for seq, event in self._numbered(task) if not is_partial(event)], default=0)
+
+    async def _numbered(self, task: Task) -> AsyncIterator[tuple[int, Event]]:
+        """The events in a task's files; none where nothing installed here reads them."""
+        seq = 0
+        with suppress(PluginError):  # its status is told all the same
+            for events in events_so_far(self.app, task):
+                await trio.lowlevel.checkpoint()
+                for event in events:
+                    seq += 1
+                    yield seq, event
+
+    def _in_words(self, seq: int, event: Event) -> Happening:
+        return Happening(seq, event_name(type(event)), one_line(redact(_words(event), self.secrets), _WIDTH))
+
+
+def is_partial(event: Event) -> bool:
+    return isinstance(event, Text | Thinking) and event.partial
+
+
+def write_cursor(places: Cursor) -> str:
+    return " ".join(f"{task_id}:{seq}" for task_id, seq in places.items())
+
+
+def read_cursor(text: str) -> dict[str, int]:
+    """Raises UsageError for what no server has written."""
+    places: dict[str, int] = {}
+    for word in text.split():
+        found = _PLACE.fullmatch(word)
+        if found is None:
+            raise UsageError("that is no cursor: give the one of the last answer as it is, or leave it out")
+        places[found[1]] = int(found[2])
+    return places
+
+
+def _words(event: Event) -> str:
+    match event:
+        case Text() | Thinking():
+            return event.text
+        case ToolCall():
+            return f"{event.name} {_json(event.input)}"
+        case ToolResult():
+            return ("failed: " if event.is_error else "") + event.text
+        case Notice():
+            return f"{event.kind}: {event.text}"
+        case Started():
+            return f"model {event.model}" if event.model else "started"
+        case Usage():
+            return f"{event.tokens.total} tokens"
+        case Finished():
+            return event.text or event.error or ("success" if event.success else "failure")
+        case Oversize():
+            return f"a line of {event.size} bytes"
+        case Raw():
+            return _json(event.data)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
