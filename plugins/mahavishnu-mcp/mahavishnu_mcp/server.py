@@ -15,6 +15,7 @@ from mahavishnu_mcp.prompts import INSTRUCTIONS, add_prompts
 from mahavishnu_mcp.resources import add_resources
 from mahavishnu_mcp.service import Roots, Service, open_service
 from mahavishnu_mcp.subscriptions import Subscriptions, add_subscriptions
+from mahavishnu_mcp.task_handles import TaskHandles
 from mahavishnu_mcp.tools import add_tools
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ async def open_server(app: App, roots: Roots) -> AsyncIterator[tuple[MCPServer, 
 
 
 def build_server(service: Service, subscriptions: Subscriptions) -> MCPServer:
+    handles = TaskHandles(service)
     server = Server(
         "mahavishnu",
         title="Mahavishnu",
@@ -59,6 +61,8 @@ def build_server(service: Service, subscriptions: Subscriptions) -> MCPServer:
         instructions=INSTRUCTIONS,
         log_level="WARNING",
         subscriptions=subscriptions,
+        extensions=[handles],
+        middleware=[handles.middleware()],
     )
     add_tools(server, service)
     add_resources(server, service)
