@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         verdict,
     )
     from mahavishnu_core.adapter import OrchestratorAdapter, WorkerOrchestratorAdapter
-    from mahavishnu_core.hookspecs import CommandLine, Engine, Parser, Run
+    from mahavishnu_core.hookspecs import CommandLine, Engine, Parser, Run, ToolServer
     from mahavishnu_core.manager import WorkerManager
     from mahavishnu_core.markers import HOOK_API, hookimpl
     from mahavishnu_core.models import Command, Exit, Task, Worker, WorkerResult, WorkerStatus, WorkerType
@@ -47,6 +47,7 @@ __all__ = [
     "Parser",
     "Run",
     "Task",
+    "ToolServer",
     "Worker",
     "WorkerManager",
     "WorkerOrchestratorAdapter",
@@ -83,6 +84,7 @@ _HOME = {
     "Parser": "hookspecs",
     "Run": "hookspecs",
     "Task": "models",
+    "ToolServer": "hookspecs",
     "Worker": "models",
     "WorkerManager": "manager",
     "WorkerOrchestratorAdapter": "adapter",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mahavishnu_core.testing import Sample
 
 T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., object]")
 RunState: TypeAlias = Literal["queued", "running", "ended"]
 
 
@@ -89,6 +90,16 @@ class CommandLine(Protocol):
     @property
     def settings(self) -> Settings:
         """The settings, their warnings told to the user. Raises SettingsError."""
+        ...
+
+
+class ToolServer(Protocol):
+    """What of the MCP SDK's server a plugin may use; it is more, and that may change."""
+
+    def tool(
+        self, name: str | None = None, title: str | None = None, description: str | None = None
+    ) -> Callable[[F], F]:
+        """A decorator: makes a function a tool, with its name, docstring and types for the model to read."""
         ...
 
 
@@ -180,5 +191,5 @@ def register_commands(cli: click.Group) -> None:
 
 
 @hookspec
-def register_tools(server: object) -> None:
-    """Add tools to the MCP server."""
+def register_tools(server: ToolServer) -> None:
+    """Add tools to the MCP server. Called once, when it starts; a name that is taken raises."""

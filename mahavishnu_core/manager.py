@@ -280,6 +280,7 @@ class WorkerManager:
         state = self.app.state
         require_shallow(self.app.environ, self.app.loaded.settings.max_worker_depth)
         worker = state.worker(worker_id)
+        state.refuse_known(worker_id, idempotency_key)
         if state.is_closed(worker_id):
             raise UsageError(f"worker {worker_id!r} is closed: spawn another one")
         timeout = timeout_seconds or worker.type.timeout_seconds
@@ -314,7 +315,7 @@ class WorkerManager:
         worker_ids: Iterable[str] | None = None,
         on_result: Callable[[WorkerResult], None] = lambda _: None,
     ) -> None:
-        """Read along with what workers are doing for other engines, until all of it has ended."""
+        """Read along with what workers are doing, for whichever engine, until all of it has ended."""
         state = self.app.state
         ids = [worker.worker_id for worker in state.workers()] if worker_ids is None else worker_ids
         async with trio.open_nursery() as nursery:

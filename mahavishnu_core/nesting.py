@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 from mahavishnu_core.errors import UsageError
+from mahavishnu_core.keeper.family import read_process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,9 +17,12 @@ DEPTH = "MAHAVISHNU_DEPTH"
 
 
 def depth_of(environ: Mapping[str, str]) -> int:
-    """How many workers stand between us and the user; 0 for none."""
-    text = environ.get(DEPTH, "")
-    return int(text) if text.isascii() and text.isdecimal() else 0
+    """How many workers stand between us and the user; 0 for none.
+
+    By the variable, our own or that of a process above us: agents hand few variables on to the MCP servers
+    that they start (codex 0.171.0 none but a handful).
+    """
+    return _number(environ[DEPTH]) if DEPTH in environ else _depth_above(os.getpid())
 
 
 def require_shallow(environ: Mapping[str, str], most: int) -> None:
@@ -25,5 +31,33 @@ def require_shallow(environ: Mapping[str, str], most: int) -> None:
     if depth >= most:
         raise UsageError(
             f"this is itself a worker (depth {depth}), and workers may be nested {most} deep: "
-            f"allow more with 'mahavishnu config set max_worker_depth {depth + 1}'"
+            "do the work here, or have the user raise the setting 'max_worker_depth'"
         )
+
+
+@cache
+def _depth_above(pid: int) -> int:
+    """What the nearest process above has; once, since who started us does not change."""
+    process = read_process(pid)
+    while process is not None and process.parent > 1:
+        process = read_process(process.parent)
+        depth = None if process is None else _depth_in(process.pid)
+        if depth is not None:
+            return depth
+    return 0
+
+
+def _depth_in(pid: int) -> int | None:
+    """The variable as that process was started with it; None without it, and for other users' processes."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError:
+        return None
+    mark = f"{DEPTH}=".encode()
+    found = [entry.removeprefix(mark) for entry in entries if entry.startswith(mark)]
+    return _number(found[0].decode("utf-8", "replace")) if found else None
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() else 0

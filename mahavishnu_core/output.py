@@ -11,6 +11,7 @@ import attrs
 
 from mahavishnu_core.errors import PluginError
 from mahavishnu_core.events import Finished, Notice
+from mahavishnu_core.models import Exit
 from mahavishnu_core.stream import StreamReader
 from mahavishnu_core.tally import Tally
 from mahavishnu_core.verdict import Seen
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mahavishnu_core.engine import Engine
     from mahavishnu_core.events import Event
     from mahavishnu_core.hookspecs import Parser
-    from mahavishnu_core.models import JSON, Exit, Task, Worker
+    from mahavishnu_core.models import JSON, Task, Worker, WorkerResult
 
 _CHUNK = 1 << 16
 """Bytes at a time: with four times as many, what is read no longer fits the processor's cache."""
@@ -107,13 +108,18 @@ def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
     parser = cast("Parser | None", app.host.ask("parse_progress", worker=worker, task=task))
     if parser is None:
         raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: is it installed?")
-    ended = app.state.exit(task)
+    ended = app.state.exit(task) or _never_begun(app.state.result(task))
     reader = StreamReader(parser, worker.type.progress_tracking)
     with suppress(FileNotFoundError), open(_open(task, "stdout.jsonl"), "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK):
             yield reader.feed(chunk)
     if ended is not None:
         yield reader.end(ended, _stderr(task))
+
+
+def _never_begun(result: WorkerResult | None) -> Exit | None:
+    """How a task ended that has a result and no exit: its command was never started."""
+    return None if result is None else Exit(error=result.error, ended=result.timestamp)
 
 
 def _open(task: Task, name: str) -> int:

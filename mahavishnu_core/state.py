@@ -133,7 +133,7 @@ class StateDir:
         """
         last = self.last_task(worker.worker_id)
         # after the number was taken: whoever is faster with the same key takes the number that we would
-        self._refuse_known(worker.worker_id, idempotency_key)
+        self.refuse_known(worker.worker_id, idempotency_key)
         result = self.result(last) if last else None
         if last is not None and result is None:
             raise WorkerBusy(
@@ -156,11 +156,12 @@ class StateDir:
         try:
             self._publish(task)
         except WorkerBusy:
-            self._refuse_known(worker.worker_id, idempotency_key)
+            self.refuse_known(worker.worker_id, idempotency_key)
             raise
         return task
 
-    def _refuse_known(self, worker_id: str, idempotency_key: str | None) -> None:
+    def refuse_known(self, worker_id: str, idempotency_key: str | None) -> None:
+        """Raises AlreadyGiven for a key that was used before with this worker."""
         if idempotency_key is not None:
             for task in self.tasks(worker_id):
                 if task.idempotency_key == idempotency_key:

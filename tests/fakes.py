@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import attrs
+import trio
 
 from mahavishnu_core.markers import hookimpl
-from mahavishnu_core.models import Command, Task, Worker, WorkerType
+from mahavishnu_core.models import Command, Exit, Task, Worker, WorkerType
 from mahavishnu_core.stream import GenericParser
 from mahavishnu_core.testing import fakes
-from mahavishnu_core.testing.fakes import FakeStorage, Hang, Leave, Say, Script, app_of
+from mahavishnu_core.testing.fakes import FakeRun, FakeStorage, Hang, Leave, Say, Script, app_of
 
-__all__ = ["ANSWER", "FakePlace", "FakeStorage", "Hang", "Leave", "Say", "Script", "app_of", "text"]
+__all__ = [
+    "ANSWER",
+    "FakePlace",
+    "FakeStorage",
+    "Hang",
+    "Leave",
+    "Say",
+    "Script",
+    "SharedPlace",
+    "app_of",
+    "text",
+]
 
 ANSWER: Script = (Say({"type": "result", "result": "the answer"}), Leave())
 
@@ -37,3 +49,29 @@ class FakePlace(fakes.FakePlace):
     @hookimpl
     def parse_progress(self, worker: Worker, task: Task) -> GenericParser:
         return GenericParser()
+
+
+@attrs.define(eq=False)
+class SharedPlace(FakePlace):
+    """The same, which finds a command again, whichever engine launched it."""
+
+    looked_for: list[str] = attrs.field(factory=list)
+    """The task of every command that was to be found again."""
+    seconds_to_find: float = 0.0
+
+    @hookimpl
+    def launch(self, worker: Worker, task: Task, command: Command | None) -> Awaitable[FakeRun] | None:
+        if worker.type.place != "fake":
+            return None
+        return self._find(task) if command is None else self._launch(task)
+
+    async def _find(self, task: Task) -> FakeRun:
+        self.looked_for.append(task.task_id)
+        await trio.sleep(self.seconds_to_find)
+        for run in self.runs:
+            if run.task.task_id == task.task_id:
+                return run
+        unknown = FakeRun(task, self.width, exit=Exit(cause="cancelled", error="nobody launched it"))
+        unknown.running.set()
+        unknown.ended.set()
+        return unknown

@@ -1,4 +1,4 @@
-"""Which variables a command gets: an allow-list, what its type names, and the mark of its task."""
+"""Which variables a command gets: an allow-list, what its type names, and the marks of its task."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ CALLER = {
     "CLAUDECODE": "1",
     "PYTHONPATH": "/evil",
     "LD_PRELOAD": "evil.so",
+    "MAHAVISHNU_MCP_TOKEN": "the key to our own door",
     "MAHAVISHNU_STATE_DIR": "/state",
     "MAHAVISHNU_TASK": "outer.1",
     "SSH_AUTH_SOCK": "/agent",
@@ -35,6 +36,7 @@ def test_a_command_gets_what_everybody_needs_and_the_mark_of_its_task():
         "XDG_CACHE_HOME": "/home/x/.cache",
         "https_proxy": "http://proxy",
         "MAHAVISHNU_TASK": "w1.2",
+        "MAHAVISHNU_DEPTH": "1",
     }
 
 
@@ -63,6 +65,33 @@ def test_what_the_command_itself_sets_wins():
 def test_nobody_can_forge_the_mark():
     command = Command(argv=("x",), env={"MAHAVISHNU_TASK": "other.1"}, pass_env=("MAHAVISHNU_*",))
     assert CallersEnvironment(CALLER).compose(command, "w1.2")["MAHAVISHNU_TASK"] == "w1.2"
+
+
+@pytest.mark.parametrize("pattern", ["MAHAVISHNU_MCP_TOKEN", "MAHAVISHNU_*"])
+def test_no_worker_gets_the_key_to_our_own_door_whoever_lets_it_in(pattern):
+    given = CallersEnvironment(CALLER).compose(Command(argv=("x",), pass_env=(pattern,)), "w1.2")
+    assert "MAHAVISHNU_MCP_TOKEN" not in given
+    assert ("MAHAVISHNU_STATE_DIR" in given) == (pattern == "MAHAVISHNU_*")
+
+
+@pytest.mark.parametrize(("callers", "commands"), [("", "1"), ("1", "2"), ("9", "10"), ("junk", "1")])
+def test_a_command_is_one_deeper_than_its_caller(callers, commands):
+    given = CallersEnvironment(CALLER | {"MAHAVISHNU_DEPTH": callers}).compose(COMMAND, "w1.2")
+    assert given["MAHAVISHNU_DEPTH"] == commands
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"env": {"MAHAVISHNU_DEPTH": "0"}},
+        {"pass_env": ("MAHAVISHNU_*",)},
+        {"drop_env": ("MAHAVISHNU_DEPTH",)},
+    ],
+    ids=lambda terms: next(iter(terms)),
+)
+def test_nobody_can_forge_the_depth(terms):
+    caller = CallersEnvironment(CALLER | {"MAHAVISHNU_DEPTH": "2"})
+    assert caller.compose(Command(argv=("x",), **terms), "w1.2")["MAHAVISHNU_DEPTH"] == "3"
 
 
 def test_patterns_tell_upper_case_from_lower():

@@ -198,7 +198,7 @@ async def test_no_more_tasks_run_at_once_than_the_limit_allows(
             self.nursery.start_soon(count_down)
             return run
 
-    counting = Counting(place.nursery, lambda _: [*ANSWER[:1], Leave(after=5)])
+    counting = Counting(place.nursery, script=lambda _: [*ANSWER[:1], Leave(after=5)])
     async with WorkerManager(app_of(tmp_path, fake=counting), max_concurrent=3) as manager:
         ids = await manager.spawn_workers("fake", 10)
         results = await manager.execute_batch(ids, ["go"] * 10)

@@ -51,6 +51,8 @@ MAIN = {
     "worker_timeout_seconds: 3601": "1: worker_timeout_seconds: must be from 30 to 3600",
     "worker_timeout_seconds: -1": "1: worker_timeout_seconds: must be from 30 to 3600",
     "worker_timeout_seconds: 1000000000": "1: worker_timeout_seconds: must be from 30 to 3600",
+    "max_worker_depth: 0": "1: max_worker_depth: must be from 1 to 10",
+    "max_worker_depth: 11": "1: max_worker_depth: must be from 1 to 10",
     "worker_default_type: 3": "1: worker_default_type: wanted text, got a whole number (put it in quotes)",
     "worker_default_type: ../x": (
         "1: worker_default_type: must be a name of at most 64 lower-case letters, digits, '_', '.' and '-', "

@@ -158,6 +158,7 @@ def test_a_role_of_a_known_name_is_replaced_whole(load, user):
         ("session_buddy_integration", "0", False),
         ("max_concurrent_workers", " 7 ", 7),
         ("worker_timeout_seconds", "60", 60),
+        ("max_worker_depth", "2", 2),
         ("worker_default_type", "shell", "shell"),
         ("pass_env", "GIT_*, EDITOR PAGER", ("GIT_*", "EDITOR", "PAGER")),
     ],

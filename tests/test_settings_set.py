@@ -51,6 +51,7 @@ def test_a_new_key_comes_after_the_old_ones(environ, file):
     [
         ("workers_enabled", "off", False),
         ("worker_timeout_seconds", "600", 600),
+        ("max_worker_depth", "10", 10),
         ("worker_default_type", "terminal-claude", "terminal-claude"),
         ("pass_env", "GIT_*,EDITOR", ("GIT_*", "EDITOR")),
         ("pass_env", "", ()),

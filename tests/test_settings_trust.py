@@ -88,6 +88,16 @@ def test_an_untrusted_project_cannot_turn_prompts_into_command_lines(load, proje
     assert loaded.untrusted == (project / "mahavishnu.yaml",)
 
 
+def test_a_project_may_not_let_workers_start_workers(load, project, environ):
+    file = project / "mahavishnu.yaml"
+    file.write_text("max_worker_depth: 3\n")
+    loaded = load()
+    assert loaded.settings.max_worker_depth == 1
+    assert loaded.warnings == (f"{file}: {WARNING}",)
+    trust([file], environ=environ)
+    assert load().settings.max_worker_depth == 3
+
+
 def test_a_trusted_file_is_obeyed(load, project, environ):
     (project / "ecosystem.yaml").write_text(ENTRY)
     trust([project / "ecosystem.yaml"], environ=environ)

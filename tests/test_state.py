@@ -412,13 +412,18 @@ def test_a_worker_is_read_as_it_was_written_but_for_its_environment(kind, worksp
 
 
 @settings(max_examples=40, deadline=None)
-@given(prompt=st.text() | st.binary().map(os.fsdecode), timeout=st.floats(0.1, 1e9))
-def test_a_task_is_read_as_it_was_written(prompt, timeout):
+@given(
+    prompt=st.text() | st.binary().map(os.fsdecode),
+    timeout=st.floats(0.1, 1e9),
+    key=st.none() | st.text(),
+)
+def test_a_task_is_read_as_it_was_written(prompt, timeout, key):
     with tempfile.TemporaryDirectory() as root:
         state = StateDir(Path(root))
         state.prepare()
-        task = state.add_task(add_worker(state), prompt, timeout)
+        task = state.add_task(add_worker(state), prompt, timeout, key)
         assert state.task(task.task_id) == task
+        assert task.idempotency_key == key
 
 
 @given(
