@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from copy import copy
 from importlib import import_module
 
@@ -33,7 +34,12 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command.load() if isinstance(command, LazyCommand) else command, rest
+        if isinstance(command, LazyCommand):
+            command = command.load()
+        if not isinstance(command, LazyGroup) and not gc.isenabled():  # it runs next, as long as it likes
+            gc.freeze()
+            gc.enable()
+        return name, command, rest
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """In the order in which they were added, which is that of use."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -100,8 +99,3 @@ def run(arguments: Sequence[str]) -> int:
         status = report(error, debug=start.debug)
     start.tell_refused()
     return worst([status, 1 if streams.lost_output() else 0])
-
-
-def main() -> None:
-    """The console script."""
-    sys.exit(run(sys.argv[1:]))
