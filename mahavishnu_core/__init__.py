@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         health,
         host,
         models,
+        nesting,
         output,
         report,
         settings,
@@ -62,6 +63,7 @@ __all__ = [
     "hookimpl",
     "host",
     "models",
+    "nesting",
     "output",
     "report",
     "settings",
@@ -94,8 +96,8 @@ _HOME = {
     "hookimpl": "markers",
 }
 _MODULES = frozenset(__all__) - frozenset(_HOME)
-"""Public modules; app, catalog, health, host, output, report, settings, state, tally and verdict are for
-frontends."""
+"""Public modules; app, catalog, health, host, nesting, output, report, settings, state, tally and verdict are
+for frontends."""
 
 
 def __getattr__(name: str) -> object:

@@ -15,7 +15,7 @@ from mahavishnu_core.dispatch import find_again, launch, require_program, spawn
 from mahavishnu_core.engine import Engine, Observer, StorageFailure, open_engine
 from mahavishnu_core.errors import AlreadyGiven, MahavishnuError, PluginError, UnknownWorker, UsageError
 from mahavishnu_core.health import Health, take_health
-from mahavishnu_core.models import Task, Worker, WorkerResult, WorkerStatus
+from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.nesting import require_shallow
 from mahavishnu_core.recovery import recover
 from mahavishnu_core.report import WorkerReport, report
@@ -197,7 +197,7 @@ class WorkerManager:
         """Give a worker a task that goes on without this engine; its id.
 
         A second one with the same ``idempotency_key`` is not given: the id is that of the first. Raises as
-        ``execute_task``.
+        ``execute_task``. Cancelling the caller before it has the id ends the task.
         """
         try:
             run = self._begin(worker_id, prompt, timeout_seconds, idempotency_key)
@@ -208,10 +208,24 @@ class WorkerManager:
             await launched.state()
         except MahavishnuError as error:
             await run.fail(str(error))
+        except BaseException:
+            with trio.move_on_after(CLOSE_PATIENCE, shield=True):
+                await self._take_back(run)
+            raise
         finally:
             del self._runs[run.task.task_id]
             run.close()
         return run.task.task_id
+
+    async def _take_back(self, run: TaskRun) -> None:
+        """End a task of which it is not known how far it was launched, so that its worker is free again."""
+        try:
+            found = await find_again(self.engine, run.worker, run.task)
+            await found.end("cancelled", TERM_GRACE)
+            ended = await found.wait()
+        except MahavishnuError as error:
+            ended = Exit(cause="cancelled", error=str(error), ended=utc_now())
+        await run.settle(ended)
 
     async def wait_for_task(self, task_id: str) -> WorkerResult:
         """The result of a task, whoever gave it, once it has ended; it is read along with until then.

@@ -22,7 +22,18 @@ def depth_of(environ: Mapping[str, str]) -> int:
     By the variable, our own or that of a process above us: agents hand few variables on to the MCP servers
     that they start (codex 0.171.0 none but a handful).
     """
-    return _number(environ[DEPTH]) if DEPTH in environ else _depth_above(os.getpid())
+    return _number(environ[DEPTH]) if DEPTH in environ else _depth_above_us()
+
+
+def depth_of_process(pid: int) -> int:
+    """The same of any process, as far as it can be looked at."""
+    process = read_process(pid)
+    while process is not None and process.pid > 1:
+        depth = _depth_in(process.pid)
+        if depth is not None:
+            return depth
+        process = read_process(process.parent)
+    return 0
 
 
 def require_shallow(environ: Mapping[str, str], most: int) -> None:
@@ -36,15 +47,9 @@ def require_shallow(environ: Mapping[str, str], most: int) -> None:
 
 
 @cache
-def _depth_above(pid: int) -> int:
-    """What the nearest process above has; once, since who started us does not change."""
-    process = read_process(pid)
-    while process is not None and process.parent > 1:
-        process = read_process(process.parent)
-        depth = None if process is None else _depth_in(process.pid)
-        if depth is not None:
-            return depth
-    return 0
+def _depth_above_us() -> int:
+    """Once: who started us does not change."""
+    return depth_of_process(os.getppid())
 
 
 def _depth_in(pid: int) -> int | None:

@@ -9,9 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mahavishnu_core import WorkerManager, WorkerResult, WorkerStatus
+from mahavishnu_core import Task, WorkerManager, WorkerResult, WorkerStatus
 from mahavishnu_core.errors import PluginError, UnknownTask, UnknownWorker
 from mahavishnu_core.events import TaskEvent
+from mahavishnu_core.testing.fakes import FakeRun
 from tests.fakes import ANSWER, FakeStorage, Hang, Leave, Say, Script, SharedPlace, app_of, text
 
 LONG: Script = (text("begun"), Say({"type": "result", "result": "the answer"}, after=60.1), Leave())
@@ -320,6 +321,28 @@ async def test_nothing_is_done_to_a_task_that_has_ended(
     assert result.is_success()
     assert place.runs[0].asked == []
     assert place.looked_for == []
+
+
+async def test_a_task_whose_submission_is_cancelled_is_ended_and_its_worker_is_free(
+    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch = SharedPlace._launch
+
+    async def slowly(self: SharedPlace, task: Task) -> FakeRun:
+        await trio.sleep(10)
+        return await launch(self, task)
+
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("fake")
+        with monkeypatch.context() as patch, trio.move_on_after(5) as waiting:
+            patch.setattr(SharedPlace, "_launch", slowly)
+            await manager.submit_task(worker_id, "go")
+        assert waiting.cancelled_caught
+        with trio.fail_after(PATIENCE):
+            result = await manager.wait_for_task(f"{worker_id}.1")
+            again = await manager.execute_task(worker_id, "go")
+    assert result.status is WorkerStatus.CANCELLED
+    assert again.is_success()
 
 
 # --- following, closing

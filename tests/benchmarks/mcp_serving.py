@@ -1,9 +1,9 @@
 """How fast the MCP server starts and answers, against a bare server of the SDK with one trivial tool.
 
-Method: both over stdio, driven by the same lines of JSON through pipes, in turn. Start: from the start of the
-process to the answer to ``initialize``, median of the rounds. Round trip: ``worker_list`` with three workers
-against the trivial tool, each server asked in blocks that alternate, median of the calls. The bare server runs
-as the SDK runs it.
+Method: both over stdio, driven by the same lines of JSON through pipes, in turn. Start: from the start of
+the process to the answer to ``initialize``, median of the rounds. Round trip: ``worker_list`` with three
+workers against the trivial tool, each server asked in blocks that alternate, median of the calls. The bare
+server runs as the SDK runs it.
 """
 
 from __future__ import annotations
@@ -126,9 +126,8 @@ def _show(what: str, times: dict[str, list[float]]) -> None:
     reference = statistics.median(times["bare"])
     for name, found in times.items():
         median = statistics.median(found)
-        print(
-            f"  {what:11} {name:11} {median * 1000:7.2f} ms   ratio {median / reference:.2f} (at most {BOUND})"
-        )
+        ratio = f"ratio {median / reference:.2f} (at most {BOUND})"
+        print(f"  {what:11} {name:11} {median * 1000:7.2f} ms   {ratio}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from tempfile import TemporaryFile
@@ -57,6 +57,17 @@ def require_in_path(agents: Iterable[Agent], install: str) -> None:
 
 CLAUDE = Agent("claude", "terminal-claude", "claude-bash")
 QWEN = Agent("qwen", "terminal-qwen", "terminal-qwen")
+CODEX, GEMINI, OPENCODE = (
+    Agent(name, f"terminal-{name}", f"terminal-{name}") for name in ("codex", "gemini", "opencode")
+)
+ENVIRONMENTS: dict[Agent, Callable[[str, Path], dict[str, str]]] = {
+    CLAUDE: clients.claude_env,
+    CODEX: clients.codex_env,
+    GEMINI: clients.gemini_env,
+    OPENCODE: clients.opencode_env,
+    QWEN: clients.qwen_env,
+}
+"""By agent, the variables with which it hears the script at a URL in this HOME."""
 
 
 @attrs.frozen
@@ -182,14 +193,27 @@ class Site:
                 nursery.start_soon(give, script)
         return found
 
-    @asynccontextmanager
-    async def start(
+    def start(
         self, *args: str, script: str = "hello", env: Mapping[str, str | None] | None = None
-    ) -> AsyncIterator[Running]:
+    ) -> AbstractAsyncContextManager[Running]:
         """A ``mahavishnu`` that runs no longer than the block lasts."""
+        return self.start_program([PROGRAM, "--config", str(self.config), *args], script, env)
+
+    async def run_program(
+        self, program: Sequence[str], script: str, env: Mapping[str, str | None] | None = None
+    ) -> Done:
+        """Run any program to its end."""
+        async with self.start_program(program, script, env) as running:
+            return await running.done()
+
+    @asynccontextmanager
+    async def start_program(
+        self, program: Sequence[str], script: str, env: Mapping[str, str | None] | None = None
+    ) -> AsyncIterator[Running]:
+        """Any program, which runs no longer than the block lasts."""
         with trio.fail_after(LIMIT), TemporaryFile() as errors:
             process = await trio.lowlevel.open_process(
-                [PROGRAM, "--config", str(self.config), *args],
+                [*program],
                 cwd=self.work,
                 env=self.environ(script, env),
                 stdin=DEVNULL,
@@ -207,7 +231,7 @@ class Site:
 
 @attrs.define(eq=False)
 class Running:
-    """A ``mahavishnu`` under way."""
+    """A program under way, ``mahavishnu`` as a rule."""
 
     process: trio.Process
     _errors: IO[bytes]

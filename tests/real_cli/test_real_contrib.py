@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from mahavishnu_core.models import WorkerResult
-from tests.real_cli.site import Agent, Site, require_in_path
-from tests.scripted_model import clients
+from tests.real_cli.site import CODEX, ENVIRONMENTS, GEMINI, OPENCODE, Agent, Site, require_in_path
 
 pytestmark = pytest.mark.real_cli
 
-CODEX, GEMINI, OPENCODE = (
-    Agent(name, f"terminal-{name}", f"terminal-{name}") for name in ("codex", "gemini", "opencode")
-)
-ENVIRONMENTS: dict[Agent, Callable[[str, Path], dict[str, str]]] = {
-    CODEX: clients.codex_env,
-    GEMINI: clients.gemini_env,
-    OPENCODE: clients.opencode_env,
-}
 
-
-@pytest.fixture(params=ENVIRONMENTS, ids=lambda agent: agent.name)
+@pytest.fixture(params=[CODEX, GEMINI, OPENCODE], ids=lambda agent: agent.name)
 def agent(request: pytest.FixtureRequest) -> Agent:
     """Each of the three."""
     return request.param

@@ -53,6 +53,21 @@ def delegate(c: Conversation, prompt: str) -> ToolCall:
     return ToolCall("agent" if _is_qwen(c) else "Agent", given)
 
 
+def mcp(c: Conversation, tool: str, given: dict[str, JSON]) -> ToolCall:
+    """A call of a tool of our MCP server."""
+    return ToolCall(mcp_name(c, tool), given)
+
+
+def mcp_name(c: Conversation, tool: str) -> str:
+    """How the program names the tool; where it is not among the others, as claude and qwen do."""
+    return next((name for name in c.tools if name.endswith(f"_{tool}")), f"mcp__mahavishnu__{tool}")
+
+
+def must_look_for_mcp(c: Conversation) -> bool:
+    """Whether the program keeps MCP tools back until the model has searched for them."""
+    return "tool_search" in c.tools
+
+
 def _is_codex(c: Conversation) -> bool:
     return "exec_command" in c.tools
 

@@ -42,10 +42,11 @@ def claude_env(url: str, home: Path) -> dict[str, str]:
 
 
 def qwen_env(url: str, home: Path) -> dict[str, str]:
-    """Variables for a ``qwen``; writes the settings into its HOME that have no variable."""
+    """Variables for a ``qwen``; writes the settings that have no variable into a HOME that has none."""
     settings = home / ".qwen" / "settings.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
-    settings.write_text(json.dumps(_QWEN_SETTINGS))
+    if not settings.exists():
+        settings.write_text(json.dumps(_QWEN_SETTINGS))
     return {
         "HOME": str(home),
         "OPENAI_BASE_URL": f"{url}/v1",

@@ -39,7 +39,7 @@ def read(body: bytes) -> Conversation:
         model=request.model,
         context="\n".join([request.instructions or "", *said]),
         turns=tuple(_turns(request.input.items)),
-        tools=tuple(tool.name for tool in request.tools),
+        tools=tuple(name for tool in request.tools for name in tool.names),
         streaming=request.stream,
     )
 
@@ -111,6 +111,12 @@ class _Input:
 class _Tool:
     name: str = ""
     """Empty for the vendor's own, such as its search."""
+    tools: tuple[_Tool, ...] = ()
+    """Of a namespace, which is how codex gives the tools of an MCP server."""
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{self.name}__{tool.name}" for tool in self.tools] or [self.name]
 
 
 @attrs.frozen
@@ -167,11 +173,13 @@ def _item(block: Block, call_id: str, index: int) -> dict[str, JSON]:
             summary: JSON = [{"type": "summary_text", "text": text}]
             return {"id": f"rs_{call_id}_{index}", "type": "reasoning", "summary": summary}
         case ToolCall(name, given):
+            namespace, _, own_name = name.rpartition("__")
             head = {"id": f"fc_{call_id}_{index}", "type": "function_call", "status": "completed"}
             return {
                 **head,
                 "call_id": f"call_{call_id}_{index}",
-                "name": name,
+                **({"namespace": namespace} if namespace else {}),
+                "name": own_name,
                 "arguments": json.dumps(given),
             }
 

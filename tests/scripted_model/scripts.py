@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from tests.scripted_model import faults  # noqa: F401  # registers its scripts
+from tests.scripted_model import faults, mcp_scripts  # noqa: F401  # they register their scripts
 from tests.scripted_model.calls import delegate, read, shell, write
 from tests.scripted_model.conversation import Conversation, Reply, Text, Thinking, Usage, say
 from tests.scripted_model.registry import script

@@ -32,8 +32,10 @@ HEAVY = (
     "mcp",
     "msgspec",
     "orjson",
+    "pydantic",
     "rich",
     "sqlite3",
+    "starlette",
     "trio",
 )
 """What the module of a plugin must not load when it is imported: every command imports it."""

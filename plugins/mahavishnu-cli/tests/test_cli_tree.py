@@ -23,6 +23,12 @@ HEAVY = {
     "tomlkit",
     "sqlite3",
     "asyncio",
+    "anyio",
+    "h11",
+    "mcp",
+    "mcp_types",
+    "pydantic",
+    "starlette",
 }
 
 
@@ -74,7 +80,18 @@ def test_the_version_is_that_of_the_core(home):
     assert home.run("--version").out == f"mahavishnu {__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["workers", "list"], ["workers", "list", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["mcp", "--help"],
+        ["mcp", "serve", "--help"],
+        ["mcp", "install", "--help"],
+        ["workers", "list"],
+        ["workers", "list", "--json"],
+    ],
+    ids=" ".join,
+)
 def test_help_and_an_empty_list_import_nothing_heavy(home, arguments):
     code = (
         "import json, sys; from mahavishnu_cli.main import run; "

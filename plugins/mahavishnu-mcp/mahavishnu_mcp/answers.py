@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 import attrs
 from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
-from mahavishnu_core.text import redact
-from mahavishnu_mcp.shapes import UNTRUSTED, Shape, TaskReport, WorkerLine
+from mahavishnu_core.text import printable, redact
+from mahavishnu_mcp.shapes import UNTRUSTED, TaskAnswer, TaskReport, Words, WorkerLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +22,8 @@ MOST_TEXT = 20_000
 _LEAST_TEXT = 500
 _DETAIL = 1000
 """Characters of one text in the metadata."""
+_ITEMS = 20
+"""Items of one list there."""
 
 
 def share(tasks: int) -> int:
@@ -83,11 +85,15 @@ def open_task(task: Task, report: WorkerLine) -> TaskReport:
 
 
 def worker_line(report: WorkerReport, secrets: tuple[str, ...]) -> WorkerLine:
-    activity = redact(report.activity[:_DETAIL], secrets)
+    activity = printable(redact(report.activity[:_DETAIL], secrets))
     return WorkerLine(**{**attrs.asdict(report), "status": report.status.value, "activity": activity})
 
 
-def answer(shape: Shape, tasks: Iterable[TaskReport] = ()) -> CallToolResult:
+def task_answer(report: TaskReport) -> CallToolResult:
+    return answer(TaskAnswer(**dict(report)), [report])
+
+
+def answer(shape: Words, tasks: Iterable[TaskReport] = ()) -> CallToolResult:
     """A tool's answer that holds words of workers: labelled, as data and as text, with links to the whole."""
     content: list[ContentBlock] = [
         TextContent(type="text", text=UNTRUSTED),
@@ -122,7 +128,7 @@ def _cut_all(value: JSON) -> JSON:
         case str():
             return value[:_DETAIL]
         case list():
-            return [_cut_all(item) for item in value]
+            return [_cut_all(item) for item in value[:_ITEMS]]
         case dict():
             return {key: _cut_all(item) for key, item in value.items()}
     return value

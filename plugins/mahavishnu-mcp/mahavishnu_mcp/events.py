@@ -31,7 +31,7 @@ from mahavishnu_core.output import events_so_far
 from mahavishnu_core.text import one_line, redact
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mahavishnu_core import Task
     from mahavishnu_core.app import App
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _KEPT = 200
 """Events of a task in memory: as many as a client that keeps asking can be behind."""
 _TASKS = 256
+_ENDS = 10_000
 _WIDTH = 300
 """Characters of an event: enough to see what it is about. The whole is in the transcript."""
 _PLACE = re.compile(r"([0-9A-Za-z_][0-9A-Za-z_.-]{0,99}):([0-9]{1,15})")
@@ -61,6 +62,8 @@ class _Kept:
     """The newest events of a task; those before ``whole_from`` are not here."""
 
     whole_from: int
+    next: int
+    """The number that comes next. A task that is read once more, from its start, brings none twice."""
     happenings: deque[Happening] = attrs.field(factory=deque)
 
     def add(self, happening: Happening) -> None:
@@ -74,56 +77,96 @@ class EventLog:
     """The events of tasks that are followed here, and of any other from its files."""
 
     app: App
-    secrets: tuple[str, ...] = ()
+    secrets_of: Callable[[str], tuple[str, ...]] = lambda _: ()
+    """What must not show of a worker's environment, by its id."""
     _tasks: OrderedDict[str, _Kept] = attrs.field(factory=OrderedDict)
+    _ends: OrderedDict[str, int] = attrs.field(factory=OrderedDict)
+    """By task that has ended, the number of its last event: it is not read again for what is not there."""
 
     def add(self, item: TaskEvent) -> None:
         """Take in an event, in the order of its task. Pieces of a text that comes whole are left out."""
         kept = self._tasks.get(item.task_id)
         if kept is None:
-            kept = self._tasks[item.task_id] = _Kept(item.seq)
+            kept = self._tasks[item.task_id] = _Kept(item.seq, item.seq)
             if len(self._tasks) > _TASKS:
                 self._tasks.popitem(last=False)
+        if item.seq < kept.next:
+            return
+        kept.next = item.seq + 1
         if not is_partial(item.event):
-            kept.add(self._in_words(item.seq, item.event))
-
-    def newest(self, task_id: str, after: int) -> list[Happening]:
-        """The events after that number, as far as they are in memory."""
-        kept = self._tasks.get(task_id)
-        return [] if kept is None else [each for each in kept.happenings if each.seq > after]
+            kept.add(_in_words(item.seq, item.event, self.secrets_of(item.worker_id)))
 
     async def since(self, task: Task, after: int, limit: int) -> list[Happening]:
         """At most ``limit`` events of a task after that number, oldest first."""
+        await trio.lowlevel.checkpoint()
+        if after >= self._ends.get(task.task_id, after + 1):
+            return []
         kept = self._tasks.get(task.task_id)
-        if kept is not None and kept.whole_from <= after + 1:
-            return self.newest(task.task_id, after)[:limit]
+        if kept is not None and kept.whole_from <= after + 1 and self._has_all(kept, task):
+            return [each for each in kept.happenings if each.seq > after][:limit]
         found: list[Happening] = []
-        async for seq, event in self._numbered(task):
-            if seq > after and not is_partial(event):
-                found.append(self._in_words(seq, event))
+        for happenings in self._read(task, after):
+            await trio.lowlevel.checkpoint()
+            found += happenings
             if len(found) >= limit:
                 break
-        return found
+        return found[:limit]
 
     async def last(self, task: Task) -> int:
         """The number of a task's newest event, 0 before the first."""
+        await trio.lowlevel.checkpoint()
         kept = self._tasks.get(task.task_id)
-        if kept is not None and kept.happenings:
+        if kept is not None and kept.happenings and self._has_all(kept, task):
             return kept.happenings[-1].seq
-        return max([seq async for seq, event in self._numbered(task) if not is_partial(event)], default=0)
+        if task.task_id in self._ends:
+            return self._ends[task.task_id]
+        last = 0
+        for happenings in self._read(task, 0):
+            await trio.lowlevel.checkpoint()
+            last = happenings[-1].seq if happenings else last
+        return last
 
-    async def _numbered(self, task: Task) -> AsyncIterator[tuple[int, Event]]:
-        """The events in a task's files; none where nothing installed here reads them."""
-        seq = 0
+    def _has_all(self, kept: _Kept, task: Task) -> bool:
+        """Whether what is in memory goes to the end. Another engine may have read a task to it before us."""
+        if task.task_id not in self._ends:
+            result = self.app.state.result(task)
+            if result is None:
+                return True
+            evidence = result.metadata.get("evidence")
+            seen = evidence.get("events") if isinstance(evidence, dict) else 0
+            if isinstance(seen, int) and kept.next <= seen:
+                return False
+            self._note_end(task.task_id, kept.happenings[-1].seq if kept.happenings else 0)
+        return kept.next > self._ends[task.task_id]
+
+    def _note_end(self, task_id: str, seq: int) -> None:
+        self._ends[task_id] = seq
+        if len(self._ends) > _ENDS:
+            self._ends.popitem(last=False)
+
+    def _read(self, task: Task, after: int) -> Iterator[list[Happening]]:
+        """The events after that number in a task's files, a list for each piece that is read.
+
+        None where nothing installed here reads them. Where the task has ended, its last one is noted.
+        """
+        has_ended, seq, last = self.app.state.result(task) is not None, 0, 0
+        secrets = self.secrets_of(task.worker_id)
         with suppress(PluginError):  # its status is told all the same
             for events in events_so_far(self.app, task):
-                await trio.lowlevel.checkpoint()
+                found = []
                 for event in events:
                     seq += 1
-                    yield seq, event
+                    if not is_partial(event):
+                        last = seq
+                        if seq > after:
+                            found.append(_in_words(seq, event, secrets))
+                yield found
+        if has_ended:
+            self._note_end(task.task_id, last)
 
-    def _in_words(self, seq: int, event: Event) -> Happening:
-        return Happening(seq, event_name(type(event)), one_line(redact(_words(event), self.secrets), _WIDTH))
+
+def _in_words(seq: int, event: Event, secrets: tuple[str, ...]) -> Happening:
+    return Happening(seq, event_name(type(event)), one_line(redact(_words(event), secrets), _WIDTH))
 
 
 def is_partial(event: Event) -> bool:

@@ -27,20 +27,23 @@ class Follower:
     manager: WorkerManager
     log: EventLog
     _nursery: trio.Nursery
-    _followed: set[str] = attrs.field(factory=set)
+    moment: int = 0
+    """Grows with everything that happens: who looks at tasks takes it down first, and misses nothing."""
+    _followed: dict[str, trio.Event] = attrs.field(factory=dict)
+    """The tasks that are read here, with what is set when they are no longer."""
     _news: trio.Event = attrs.field(factory=trio.Event)
 
     def tell(self, item: TaskEvent) -> None:
         self.log.add(item)
         self._announce()
 
-    async def news(self, seconds: float) -> None:
-        """Return when something has happened in a task or begun, at the latest after this time."""
+    async def news(self, since: int, seconds: float) -> None:
+        """Return when something has happened or begun since that moment, at the latest after this time."""
         deadline = trio.current_time() + seconds
-        news = self._news
-        while not news.is_set() and trio.current_time() < deadline:
+        await trio.lowlevel.checkpoint()
+        while self.moment == since and trio.current_time() < deadline:
             with trio.move_on_at(min(deadline, trio.current_time() + _LOOK_EVERY)):
-                await news.wait()
+                await self._news.wait()
             self.look()
 
     def look(self) -> None:
@@ -48,21 +51,41 @@ class Follower:
         state = self.manager.app.state
         for task in state.open_tasks():
             if task.task_id not in self._followed and state.result(task) is None:
-                self._followed.add(task.task_id)
+                self._followed[task.task_id] = trio.Event()
                 self._nursery.start_soon(self._follow, task.task_id)
                 self._announce()
 
+    def has_given_up(self, task_id: str) -> bool:
+        """Whether a task cannot be followed here."""
+        followed = self._followed.get(task_id)
+        return followed is not None and followed.is_set()
+
+    async def wait(self, task_id: str) -> None:
+        """Return when a task has ended. It is read here, whatever becomes of those who wait.
+
+        Raises UnknownTask, and PluginError where what it does cannot be read.
+        """
+        self.look()
+        followed = self._followed.get(task_id)
+        if followed is not None:
+            await followed.wait()
+        await self.manager.wait_for_task(task_id)
+
     async def _follow(self, task_id: str) -> None:
+        followed = self._followed[task_id]
         try:
             await self.manager.wait_for_task(task_id)
-        except (
-            MahavishnuError
-        ) as error:  # its plugin or its daemon is not here: an engine that has it settles it
+        except (MahavishnuError, OSError) as error:
+            # its plugin or its daemon is not here, or the disk is full: an engine that can settles it; it
+            # stays among the followed, as nothing changes while this server runs
             _log.warning("task %s cannot be followed: %s", task_id, error)
-            return  # it stays in the set: nothing changes while this server runs
-        self._followed.discard(task_id)
+        else:
+            del self._followed[task_id]
+        finally:
+            followed.set()
         self._announce()
 
     def _announce(self) -> None:
+        self.moment += 1
         self._news.set()
         self._news = trio.Event()

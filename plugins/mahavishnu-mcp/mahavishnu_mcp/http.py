@@ -1,35 +1,29 @@
-"""Streamable HTTP under Trio: a bounded number of connections, each carried by hypercorn."""
+"""Streamable HTTP under Trio: where it listens, and a bounded number of connections."""
 
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
-from hypercorn.utils import wrap_app
 
 from mahavishnu_core.errors import UsageError
-from mahavishnu_mcp.guard import Guard, security_for
+from mahavishnu_mcp.connection import Connection
+from mahavishnu_mcp.guard import LONGEST_BODY, Guard, security_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
-    from hypercorn.typing import ASGIFramework
     from mcp.server.mcpserver import MCPServer
+    from starlette.types import ASGIApp
 
 PATH = "/mcp"
 _MOST_CONNECTIONS = 512
-_IDLE = 20.0
-"""Seconds after which a connection without a request is closed."""
-_BODY = 4 * 1024 * 1024
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -64,12 +58,15 @@ class Address:
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, kind, protocol, _, address = found[0]
-            listening = socket.socket(family, kind, protocol)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen(128)
-        except OSError as error:
-            raise UsageError(f"cannot listen on {self.host}, port {self.port}: {error.strerror}") from error
+            with ExitStack() as stack:
+                listening = stack.enter_context(socket.socket(family, kind, protocol))
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind(address)
+                listening.listen(128)
+                stack.pop_all()
+        except (OSError, UnicodeError) as error:  # UnicodeError for what can be no name of a host
+            why = getattr(error, "strerror", None) or "that is no name of a host"
+            raise UsageError(f"cannot listen on {self.host}, port {self.port}: {why}") from error
         return listening
 
     def names(self, port: int) -> tuple[str, ...]:
@@ -90,7 +87,7 @@ async def open_http(server: MCPServer, address: Address, token: str) -> AsyncIte
             streamable_http_path=PATH,
             host=address.host,
             transport_security=security,
-            max_request_body_size=_BODY,
+            max_request_body_size=LONGEST_BODY,
         )
         connections = _Connections(Guard(app, token, security))
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
@@ -101,26 +98,38 @@ async def open_http(server: MCPServer, address: Address, token: str) -> AsyncIte
             nursery.cancel_scope.cancel()
 
 
+@attrs.define(eq=False)
 class _Connections:
-    """The open connections. hypercorn's own server takes any number, so each is handed to it one by one."""
+    """The open connections. Of those without a request the longest idle one makes room for a new one."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._config = Config()
-        self._config.keep_alive_timeout = _IDLE
-        self._config.h11_max_incomplete_size = 64 * 1024
-        self._config.accesslog = None
-        self._app = wrap_app(cast("ASGIFramework", guard), self._config.wsgi_max_body_size, "asgi")
-        self._context = WorkerContext(None)
-        self._open = 0
+    _app: ASGIApp
+    _open: dict[Connection, trio.CancelScope] = attrs.field(init=False, factory=dict)
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        if self._open >= _MOST_CONNECTIONS:
+        if len(self._open) >= _MOST_CONNECTIONS and not self._make_room():
             await stream.aclose()
             return
-        self._open += 1
-        try:
-            # it takes a plain stream as well as one with TLS (seen in hypercorn 0.18)
-            secured = cast("trio.SSLStream[trio.SocketStream]", stream)
-            await TCPServer(self._app, self._config, self._context, ConnectionState({}), secured)
-        finally:
-            self._open -= 1
+        ends = _end(stream.socket.getpeername), _end(stream.socket.getsockname)
+        connection = Connection(stream, self._app, *ends)
+        with trio.CancelScope() as scope:
+            self._open[connection] = scope
+            try:
+                await connection.serve()
+            finally:
+                self._open.pop(connection, None)
+
+    def _make_room(self) -> bool:
+        idle = min(self._open, key=lambda each: each.waits_since)
+        if math.isinf(idle.waits_since):
+            return False
+        self._open.pop(idle).cancel()
+        return True
+
+
+def _end(name: Callable[[], tuple[str, int]]) -> tuple[str, int] | None:
+    """The address of one end of a connection; None for a client that has gone."""
+    try:
+        host, port, *_ = name()
+    except OSError:
+        return None
+    return host, port

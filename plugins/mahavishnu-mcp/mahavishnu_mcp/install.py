@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -57,12 +59,10 @@ class Change:
         file = self.file.resolve()  # a link to it stays one
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            if _read(file) != self.before:  # its client runs, and writes it too
+                raise UsageError(f"{str(file)!r} has changed meanwhile, and stays as it is: try again")
             kept = _keep(file) if self.before is not None else None
-            with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False, encoding="utf-8") as made:
-                made.write(self.after)
-            if kept is not None:
-                shutil.copymode(file, made.name)
-            Path(made.name).replace(file)
+            _replace(file, self.after.encode())
         except OSError as error:
             raise UsageError(f"cannot write {str(file)!r}: {error.strerror}") from error
         return kept
@@ -103,7 +103,7 @@ class _InJson:
         if servers.get(NAME) == entry:
             return _dump({self.key: {NAME: entry}}), before
         servers[NAME] = entry
-        return _dump({self.key: {NAME: entry}}), _dump(whole)
+        return _dump({self.key: {NAME: entry}}), _dump(whole, before or "\n")
 
     def _entry(self, launch: Launch) -> dict[str, JSON]:
         env: dict[str, JSON] = dict(launch.env)
@@ -132,15 +132,22 @@ class _InToml:
             if servers.get(NAME) == entry:
                 return shown, before
             servers[NAME] = entry
+            after = tomlkit.dumps(document)
+            due = tomllib.loads(before)
+            due.setdefault("mcp_servers", {})[NAME] = entry
         except (TOMLKitError, TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
-        return shown, tomlkit.dumps(document)
+        if tomllib.loads(after) != due:  # seen with dotted keys in tomlkit 0.15
+            raise ValueError("it is written in a form that nothing can be added to")
+        return shown, after
 
 
 _CLIENTS: Mapping[str, _Client] = {
     "claude": _InJson(".claude.json", variable="CLAUDE_CONFIG_DIR", below_variable=".claude.json"),
     "codex": _InToml(),
-    "gemini": _InJson(".gemini/settings.json"),
+    "gemini": _InJson(
+        ".gemini/settings.json", variable="GEMINI_CLI_HOME", below_variable=".gemini/settings.json"
+    ),
     "opencode": _InJson(
         ".config/opencode/opencode.json",
         key="mcp",
@@ -148,7 +155,7 @@ _CLIENTS: Mapping[str, _Client] = {
         below_variable="opencode/opencode.json",
         is_list=True,
     ),
-    "qwen": _InJson(".qwen/settings.json"),
+    "qwen": _InJson(".qwen/settings.json", variable="QWEN_HOME", below_variable="settings.json"),
 }
 
 
@@ -157,9 +164,9 @@ def plan(client: str, environ: Mapping[str, str] = os.environ) -> Change:
     known = _CLIENTS[client]
     file = known.file(Path(environ.get("HOME") or Path.home()), environ)
     try:
-        before = file.read_text(encoding="utf-8") if file.exists() else None
+        before = _read(file)
         entry, after = known.added(before or "", launch(environ))
-    except (OSError, ValueError, UsageError) as error:
+    except (OSError, ValueError, RecursionError, UsageError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(
             f"{str(file)!r} cannot be read, and stays as it is ({why}): mend it, or add by hand what "
@@ -177,8 +184,14 @@ def launch(environ: Mapping[str, str]) -> Launch:
     """This installation's own command; where state is kept elsewhere than usual, with that."""
     beside = Path(sys.executable).with_name(NAME)
     command = str(beside) if beside.exists() else NAME
-    state_dir = environ.get("MAHAVISHNU_STATE_DIR")
-    return Launch(command, ("mcp", "serve"), {"MAHAVISHNU_STATE_DIR": state_dir} if state_dir else {})
+    given = environ.get("MAHAVISHNU_STATE_DIR")
+    env = {"MAHAVISHNU_STATE_DIR": str(Path(given).absolute())} if given else {}
+    return Launch(command, ("mcp", "serve"), env)
+
+
+def _read(file: Path) -> str | None:
+    """The text of a file, its line ends as they are; None where there is none."""
+    return file.read_bytes().decode() if file.exists() else None
 
 
 def _keep(file: Path) -> Path:
@@ -192,5 +205,22 @@ def _keep(file: Path) -> Path:
     return kept
 
 
-def _dump(value: JSON) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+def _replace(file: Path, content: bytes) -> None:
+    made = Path(tempfile.mkdtemp(dir=file.parent, prefix=f".{NAME}")) / file.name
+    try:
+        made.touch(0o600)
+        made.write_bytes(content)
+        if file.exists():
+            shutil.copymode(file, made)
+        made.replace(file)
+    finally:
+        shutil.rmtree(made.parent)
+
+
+def _dump(value: JSON, like: str = "\n") -> str:
+    """As JSON, indented and ended like an earlier text."""
+    indented = re.search(r"^([ \t]+)\S", like, re.MULTILINE)
+    text = json.dumps(value, indent=indented[1] if indented else 2, ensure_ascii=False)
+    text += "\n" if like.endswith("\n") else ""
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair is an escape, as it was
+    return text.replace("\n", "\r\n") if "\r\n" in like else text

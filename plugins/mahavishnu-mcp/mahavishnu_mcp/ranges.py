@@ -43,10 +43,13 @@ def cut(
         raise UsageError(
             f"that is {end - begin} bytes: read {LONGEST} at most, with ?offset=0&length={LONGEST}"
         )
-    margin = max([_MOST_OF_A_CHARACTER, *(len(secret.encode()) for secret in secrets)])
+    values = [secret.encode("utf-8", "surrogateescape") for secret in secrets]
+    margin = max(map(len, values), default=0) + _MOST_OF_A_CHARACTER
     start = max(0, begin - margin)
-    data = _starred(read(start, min(size, end + margin)), secrets)
-    part = data[_boundary(data, begin - start) : _boundary(data, end - start)]
+    data = _starred(read(start, min(size, end + margin)), values)
+    # what stands before the first character, in what is no UTF-8, is in the range that begins at 0
+    first, last = (place and _boundary(data, place - start) for place in (begin, end))
+    part = data[first:last]
     try:
         return part.decode()
     except UnicodeDecodeError:
@@ -69,8 +72,15 @@ def _boundary(data: bytes, place: int) -> int:
     return place
 
 
-def _starred(data: bytes, secrets: tuple[str, ...]) -> bytes:
-    for secret in secrets:
-        value = secret.encode("utf-8", "surrogateescape")
-        data = data.replace(value, b"*" * len(value))
-    return data
+def _starred(data: bytes, values: list[bytes]) -> bytes:
+    """The data with every place starred at which a value stands, also where several overlap.
+
+    So it does not matter from where on one looks.
+    """
+    starred = bytearray(data)
+    for value in values:
+        place = data.find(value)
+        while place >= 0:
+            starred[place : place + len(value)] = b"*" * len(value)
+            place = data.find(value, place + 1)
+    return bytes(starred)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from mahavishnu_core.errors import UsageError
 from mahavishnu_core.text import printable
 from mahavishnu_mcp.sdk import lowlevel
 from mahavishnu_mcp.server import open_server
@@ -27,9 +28,16 @@ if TYPE_CHECKING:
 
 
 def serve_stdio(app: App, roots: Roots) -> int:
-    """Serve one client on the standard streams; 0 when it has left, 128+n after signal n."""
+    """Serve one client on the standard streams; 0 when it has left, 128+n after signal n.
+
+    Raises UsageError where they are closed, StateDirError.
+    """
+    from mahavishnu_mcp.stdio import take_over
+
+    if None in (sys.stdin, sys.stdout, sys.stderr):  # closed by the caller: other things have their numbers
+        raise UsageError("standard input, output and error must be open: over them the client talks")
     log_to_stderr()
-    return trio.run(_serve_stdio, app, roots)
+    return trio.run(_serve_stdio, app, roots, take_over())
 
 
 def serve_http(app: App, roots: Roots, address: Address) -> int:
@@ -40,16 +48,12 @@ def serve_http(app: App, roots: Roots, address: Address) -> int:
     return trio.run(partial(_serve_http, app, roots, address, given))
 
 
-async def _serve_stdio(app: App, roots: Roots) -> int:
+async def _serve_stdio(app: App, roots: Roots, taken: tuple[int, int]) -> int:
     from mahavishnu_mcp.stdio import open_stdio
 
     async with open_server(app, roots) as (server, service), _ending(service) as ending:
-
-        def leave() -> None:
-            service.is_ending = True
-
         own = lowlevel(server)
-        async with open_stdio(leave) as (incoming, outgoing):
+        async with open_stdio(taken, service.leave) as (incoming, outgoing):
             await own.run(incoming, outgoing, own.create_initialization_options())
     return ending.status
 
@@ -85,13 +89,13 @@ async def _ending(service: Service) -> AsyncIterator[_Ending]:
 
             async def listen() -> None:
                 async for number in coming:
-                    service.is_ending = True
+                    service.leave()
                     ending.status = 128 + number
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(listen)
             yield ending
-            service.is_ending = True
+            service.leave()
             nursery.cancel_scope.cancel()
 
 

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+from pydantic import ValidationError
 
 from mahavishnu_core import __version__
+from mahavishnu_core.text import one_line
 from mahavishnu_mcp.completions import add_completions
 from mahavishnu_mcp.prompts import INSTRUCTIONS, add_prompts
 from mahavishnu_mcp.resources import add_resources
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
     from mahavishnu_core.app import App
 
+_MOST_FAULTS = 5
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +46,31 @@ class Server(MCPServer):
             raise ValueError(f"there is a tool {name!r} already")
         super().add_tool(fn, *args, **kwargs)
         self._taken.add(name)
+
+    async def call_tool(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as the SDK's
+        """As the SDK's, but what is wrong with arguments is said in one line."""
+        try:
+            return await super().call_tool(name, *args, **kwargs)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                text = _in_one_line(error.__cause__)
+                raise ToolError(f"Error executing tool {name}: {text}") from error.__cause__
+            raise
+
+    async def get_prompt(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as the SDK's
+        """As the SDK's, but an unknown name and a missing argument are the client's mistakes."""
+        try:
+            return await super().get_prompt(name, *args, **kwargs)
+        except ValueError as error:
+            if error.__cause__ is None or error.__cause__.__cause__ is None:
+                raise MCPError(INVALID_PARAMS, one_line(str(error))) from error
+            raise  # one that has crashed: its text is not for the client
+
+
+def _in_one_line(error: ValidationError) -> str:
+    faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    more = len(faults) - _MOST_FAULTS
+    return one_line("; ".join(faults[:_MOST_FAULTS])) + (f"; and {more} more" if more > 0 else "")
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ The SDK's own reads in a thread, which no signal and no cancel scope ends (seen 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from contextlib import asynccontextmanager
@@ -30,34 +31,45 @@ _CHUNK = 1 << 16
 _log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def open_stdio(on_end: Callable[[], None]) -> AsyncIterator[Streams]:
-    """The client's messages and ours, over the standard streams as they were when the program began.
+def take_over(stdin: int = 0, stdout: int = 1, stderr: int = 2) -> tuple[int, int]:
+    """Descriptors for the client's pipe, in place of those that the program began with.
 
-    Within the block, descriptor 0 is empty and 1 is standard error: what children and plugins print is not
-    taken for protocol. ``on_end`` is called when the client has gone, before its calls are cancelled.
+    From now on standard input is empty and standard output is standard error: what plugins and children print
+    is not taken for protocol. To be called before Trio runs, and before any code of a plugin that prints.
     """
-    source, sink = _take_over()
+    source, sink = os.dup(stdin), os.dup(stdout)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, stdin)
+    os.close(null)
+    os.dup2(stderr, stdout)
+    return source, sink
+
+
+@asynccontextmanager
+async def open_stdio(taken: tuple[int, int], on_end: Callable[[], None]) -> AsyncIterator[Streams]:
+    """The client's messages and ours, over what ``take_over`` gave; it is closed at the end of the block.
+
+    ``on_end`` is called when the client has gone, before its calls are cancelled.
+    """
+    source, sink = map(trio.lowlevel.FdStream, taken)
     incoming, for_server = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     from_server, outgoing = anyio.create_memory_object_stream[SessionMessage](0)
-    async with source, sink, trio.open_nursery() as nursery:
+    async with source, sink, for_server, from_server, trio.open_nursery() as nursery:
+
+        def leave() -> None:
+            on_end()
+            nursery.cancel_scope.cancel()
+
         nursery.start_soon(_read, source, incoming, on_end)
-        nursery.start_soon(_write, sink, outgoing, on_end)
+        nursery.start_soon(_write, sink, outgoing, leave)
         yield for_server, from_server
         nursery.cancel_scope.cancel()
 
 
-def _take_over() -> tuple[trio.lowlevel.FdStream, trio.lowlevel.FdStream]:
-    streams = trio.lowlevel.FdStream(os.dup(0)), trio.lowlevel.FdStream(os.dup(1))
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
-    return streams
-
-
 async def _read(
-    source: trio.lowlevel.FdStream, incoming: MemoryObjectSendStream[Incoming], on_end: Callable[[], None]
+    source: trio.lowlevel.FdStream,
+    incoming: MemoryObjectSendStream[Incoming],
+    on_end: Callable[[], None],
 ) -> None:
     async with incoming:
         lines = LineSplitter(LONGEST_LINE)
@@ -89,13 +101,20 @@ def _message(line: bytes | LongLine) -> Incoming:
 async def _write(
     sink: trio.lowlevel.FdStream,
     outgoing: MemoryObjectReceiveStream[SessionMessage],
-    on_end: Callable[[], None],
+    leave: Callable[[], None],
 ) -> None:
     async with outgoing:
         async for each in outgoing:
-            line = each.message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
             try:
-                await sink.send_all(line)
+                await sink.send_all(_line(each))
             except trio.BrokenResourceError:  # nobody reads any more
-                on_end()
+                leave()
                 return
+
+
+def _line(message: SessionMessage) -> bytes:
+    try:
+        text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+    except ValueError:  # half a surrogate pair, from a tool of a plugin
+        text = json.dumps(message.message.model_dump(mode="json", by_alias=True, exclude_unset=True))
+    return text.encode() + b"\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
     from mahavishnu_mcp.service import Service
 
 _LOOK_EVERY = 1.0
+_GATHER = 0.1
+"""Seconds between two looks when much happens: each is at all workers."""
+_PATIENCE = 5.0
+"""Seconds in which a client must take what it is told: the others wait behind it."""
+_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError)
+_log = logging.getLogger(__name__)
 _MOST = 1000
 """Subscriptions of clients of the older era, which do not tell when they leave: the oldest make room."""
 
@@ -60,10 +68,11 @@ class Subscriptions(InMemorySubscriptionBus):
     async def tell_changes(self, service: Service) -> None:
         """Compare how workers stand with how they stood, and tell who wants to know, until cancelled."""
         await self._someone.wait()
-        before = _standing(service)
+        moment, before = service.follower.moment, _standing(service)
         while True:
-            await service.follower.news(_LOOK_EVERY)
-            now = _standing(service)
+            await service.follower.news(moment, _LOOK_EVERY)
+            await trio.sleep(_GATHER)
+            moment, now = service.follower.moment, _standing(service)
             for uri in sorted(uri for uri in before.keys() | now.keys() if before.get(uri) != now.get(uri)):
                 await self.publish(ResourceUpdated(uri=uri))
                 await self._tell_sessions(uri)
@@ -72,10 +81,11 @@ class Subscriptions(InMemorySubscriptionBus):
     async def _tell_sessions(self, uri: str) -> None:
         for key, session in list(self._sessions.items()):
             if key[0] == uri:
-                try:
+                with trio.move_on_after(_PATIENCE), suppress(*_GONE):
                     await session.send_resource_updated(uri)
-                except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                    self._sessions.pop(key, None)
+                    continue
+                _log.info("a client that wanted to know of %s has gone, or does not listen", uri)
+                self._sessions.pop(key, None)
 
 
 def add_subscriptions(server: MCPServer, subscriptions: Subscriptions) -> None:

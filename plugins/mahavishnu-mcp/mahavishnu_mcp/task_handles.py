@@ -16,7 +16,7 @@ from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND, CallToolResult, GetTaskR
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mahavishnu_core.errors import UnknownTask, UnknownWorker
-from mahavishnu_mcp.answers import answer, share
+from mahavishnu_mcp.answers import share, task_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ class TaskHandles(Extension):
 
     async def _result(self, ctx: Request, params: GetTaskRequestParams) -> HandlerResult:
         self._report(params.task_id)
-        await self._service.manager.wait_for_task(params.task_id)
+        await self._service.follower.wait(params.task_id)
         told = _as_tool_result(self._report(params.task_id))
         return {**told, "_meta": {_RELATED: {"taskId": params.task_id}}}
 
@@ -179,4 +179,4 @@ def _state(report: TaskReport) -> State:
 
 
 def _as_tool_result(report: TaskReport) -> Wire:
-    return answer(report, [report]).model_dump(by_alias=True, mode="json", exclude_none=True)
+    return task_answer(report).model_dump(by_alias=True, mode="json", exclude_none=True)

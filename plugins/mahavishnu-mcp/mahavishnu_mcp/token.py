@@ -24,7 +24,7 @@ def token_in(environ: Mapping[str, str]) -> str | None:
     token = environ.get(VARIABLE)
     if not token:
         return None
-    if len(token) < _SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
+    if not _is_fit(token):
         raise UsageError(
             f"{VARIABLE} must be at least {_SHORTEST} printable ASCII characters without a space: "
             "'openssl rand -hex 32' makes a good one"
@@ -38,16 +38,20 @@ def kept_token(state_dir: Path) -> tuple[str, Path]:
     try:
         if not file.exists():
             _make(file)
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
-        with os.fdopen(descriptor) as opened:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, errors="replace") as opened:
             if stat.S_IMODE(os.fstat(descriptor).st_mode) & 0o077:
                 raise StateDirError(f"others may read {str(file)!r}: delete it, and a new one is made")
             token = opened.read().strip()
     except OSError as error:
         raise StateDirError(f"cannot use {str(file)!r}: {error.strerror}") from error
-    if len(token) < _SHORTEST:
+    if not _is_fit(token):
         raise StateDirError(f"{str(file)!r} holds no token: delete it, and a new one is made")
     return token, file
+
+
+def _is_fit(token: str) -> bool:
+    return len(token) >= _SHORTEST and token.isascii() and token.isprintable() and " " not in token
 
 
 def _make(file: Path) -> None:

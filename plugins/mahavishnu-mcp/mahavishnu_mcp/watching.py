@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LATEST = "latest"
 """The cursor of a client that wants to hear only of what happens from now on."""
+_GATHER = 0.05
+"""Seconds between two looks when much happens: one answer then tells more."""
 _FINAL = {"completed", "failed", "timeout", "cancelled"}
 
 
@@ -31,17 +33,21 @@ async def watch(
     places = await _latest(service, worker_ids) if cursor == LATEST else read_cursor(cursor)
     before = _standing(service, worker_ids)
     while True:
+        moment = service.follower.moment
         seen = await _look(service, worker_ids, places, most)
         is_new = seen.events or _standing(service, worker_ids) != before
         left = deadline - trio.current_time()
         if is_new or seen.all_ended or left <= 0:
             return seen
-        await service.follower.news(left)
+        await service.follower.news(moment, left)
+        await trio.sleep(_GATHER)
 
 
 async def _look(
     service: Service, worker_ids: list[str] | None, places: dict[str, int], most: int
 ) -> Monitored:
+    # before the events: where all has ended, there are no more than are told here
+    lines = {line.worker_id: line for line in service.lines(worker_ids)}
     found: list[EventLine] = []
     reached: dict[str, int] = {}
     more = False
@@ -50,10 +56,11 @@ async def _look(
             after = places.get(task.task_id, 0)
             happenings = await service.follower.log.since(task, after, most + 1 - len(found))
             taken = happenings[: most - len(found)]
-            more = more or len(taken) < len(happenings)
             found += [_line(task, each) for each in taken]
             reached[task.task_id] = taken[-1].seq if taken else after
-    lines = {line.worker_id: line for line in service.lines(worker_ids)}
+            if len(taken) < len(happenings):
+                more = True
+                break  # the worker's later tasks come when this one is told
     return Monitored(
         workers=lines,
         events=found,

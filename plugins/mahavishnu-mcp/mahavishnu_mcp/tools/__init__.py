@@ -10,6 +10,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
 from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.text import one_line
 from mahavishnu_mcp.tools.tasks import TaskTools
 from mahavishnu_mcp.tools.workers import WorkerTools
 
@@ -61,7 +62,7 @@ def _told(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
             return await function(*args, **kwargs)
         except* MahavishnuError as group:
             message = "; ".join(dict.fromkeys(map(str, _leaves(group))))
-        raise ToolError(message)
+        raise ToolError(one_line(message))
 
     return call
 

@@ -10,11 +10,12 @@ from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from mahavishnu_core.errors import UsageError
-from mahavishnu_mcp.answers import answer, share
-from mahavishnu_mcp.progress import report_steps
+from mahavishnu_core.errors import MahavishnuError, UsageError
+from mahavishnu_mcp.answers import answer, share, task_answer
+from mahavishnu_mcp.callers import refuse_workers
+from mahavishnu_mcp.progress import Progress
 from mahavishnu_mcp.service import Service
-from mahavishnu_mcp.shapes import BatchResults, Monitored, Refusal, Results, TaskReport
+from mahavishnu_mcp.shapes import BatchResults, Monitored, Refusal, Results, TaskAnswer, TaskReport
 from mahavishnu_mcp.tools.workers import WorkerId
 from mahavishnu_mcp.watching import watch
 
@@ -52,7 +53,7 @@ class TaskTools:
             bool, Field(description="Whether to wait for the result. false returns the task id at once.")
         ] = True,
         idempotency_key: Key = None,
-    ) -> Annotated[CallToolResult, TaskReport]:
+    ) -> Annotated[CallToolResult, TaskAnswer]:
         """Give a worker a task. It remembers its earlier ones.
 
         With wait=true (the default) the answer is the result; progress is reported on the way, and cancelling
@@ -62,17 +63,16 @@ class TaskTools:
 
         CLI twin: mahavishnu workers execute --worker ID (--detach)
         """
+        await refuse_workers(ctx)
         service = self._service
         service.require_room()
-        task_id = await service.manager.submit_task(
-            worker_id, prompt, timeout_seconds=timeout, idempotency_key=idempotency_key
-        )
-        _require_same(service, task_id, prompt)
-        if wait:
-            async with service.ending_with_the_call([task_id]):
-                await _see_through(service, ctx, task_id)
-        report = service.task_report(task_id, share(1))
-        return answer(report, [report])
+        begun: list[str] = []
+        async with service.ending_with_the_call(ctx, begun):
+            task_id = await service.submit(begun, worker_id, prompt, timeout, idempotency_key)
+            service.follower.look()  # also where nobody waits: its limits are kept, and its end is seen
+            if wait:
+                await Progress(service, ctx).see_through(task_id)
+        return task_answer(service.task_report(task_id, share(1)))
 
     async def worker_execute_batch(
         self,
@@ -98,9 +98,10 @@ class TaskTools:
         if len(worker_ids) != len(prompts):
             lengths = f"{len(worker_ids)} and {len(prompts)}"
             raise UsageError(f"worker_ids and prompts must have the same length, not {lengths}")
+        await refuse_workers(ctx)
         self._service.require_room(len(prompts))
-        batch = _Batch(self._service, ctx, timeout, idempotency_key)
-        async with self._service.ending_with_the_call(batch.begun), trio.open_nursery() as nursery:
+        batch = _Batch(self._service, Progress(self._service, ctx), timeout, idempotency_key)
+        async with self._service.ending_with_the_call(ctx, batch.begun), trio.open_nursery() as nursery:
             for worker_id, places in _places(worker_ids).items():
                 nursery.start_soon(batch.work_off, worker_id, {place: prompts[place] for place in places})
         reports = [self._service.task_report(task_id, share(len(prompts))) for task_id in batch.in_order()]
@@ -157,7 +158,7 @@ class _Batch:
     """The tasks of one call as far as they were given."""
 
     _service: Service
-    _ctx: Context
+    _progress: Progress
     _timeout: int | None
     _key: str | None
     begun: list[str] = attrs.field(factory=list)
@@ -168,38 +169,15 @@ class _Batch:
         """One worker's tasks, one after the other."""
         for place, prompt in prompts.items():
             key = None if self._key is None else f"{self._key}#{place}"
-            manager = self._service.manager
             try:
-                task_id = await manager.submit_task(
-                    worker_id, prompt, timeout_seconds=self._timeout, idempotency_key=key
-                )
-                _require_same(self._service, task_id, prompt)
-            except UsageError as error:
+                task_id = await self._service.submit(self.begun, worker_id, prompt, self._timeout, key)
+                self._by_place[place] = task_id
+                await self._progress.see_through(task_id)
+            except MahavishnuError as error:
                 self.refused.append(Refusal(worker_id=worker_id, error=str(error)))
-                continue
-            self.begun.append(task_id)
-            self._by_place[place] = task_id
-            await _see_through(self._service, self._ctx, task_id)
 
     def in_order(self) -> list[str]:
         return [self._by_place[place] for place in sorted(self._by_place)]
-
-
-async def _see_through(service: Service, ctx: Context, task_id: str) -> None:
-    """Wait for a task's end, and tell the client of its steps."""
-    service.follower.look()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(report_steps, service.follower, ctx, task_id)
-        await service.manager.wait_for_task(task_id)
-        nursery.cancel_scope.cancel()
-
-
-def _require_same(service: Service, task_id: str, prompt: str) -> None:
-    """Raises UsageError where an idempotency key was used before for another prompt."""
-    if service.state.task(task_id).prompt != prompt:
-        raise UsageError(
-            f"this idempotency key was used for another prompt, in task {task_id!r}: take another"
-        )
 
 
 def _places(worker_ids: list[str]) -> dict[str, list[int]]:

@@ -6,10 +6,13 @@ from typing import Annotated
 
 import attrs
 import trio
+from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult
 from pydantic import Field
 
+from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_mcp.answers import answer
+from mahavishnu_mcp.callers import refuse_workers
 from mahavishnu_mcp.service import Service
 from mahavishnu_mcp.shapes import Closed, ServerHealth, Spawned, WorkerList
 
@@ -22,6 +25,7 @@ class WorkerTools:
 
     async def worker_spawn(
         self,
+        ctx: Context,
         worker_type: Annotated[
             str | None,
             Field(
@@ -46,6 +50,7 @@ class WorkerTools:
 
         CLI twin: mahavishnu workers spawn
         """
+        await refuse_workers(ctx)
         service = self._service
         service.require_room()
         app = service.manager.app
@@ -81,14 +86,20 @@ class WorkerTools:
         """
         manager = self._service.manager
         closed: list[str] = []
+        failures: list[str] = []
 
         async def close(worker_id: str) -> None:
-            if await manager.close_worker(worker_id):
-                closed.append(worker_id)
+            try:
+                if await manager.close_worker(worker_id):
+                    closed.append(worker_id)
+            except MahavishnuError as error:  # the others are closed all the same
+                failures.append(f"worker {worker_id!r} cannot be closed: {error}")
 
         async with trio.open_nursery() as nursery:
             for worker in self._service.state.workers():
                 nursery.start_soon(close, worker.worker_id)
+        if failures:
+            raise MahavishnuError("; ".join([f"{len(closed)} closed", *sorted(failures)]))
         return Closed(closed=sorted(closed), already_closed=[])
 
     async def worker_health(self) -> ServerHealth:
