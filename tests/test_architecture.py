@@ -117,6 +117,9 @@ def test_the_keeper_imports_the_standard_library_and_itself() -> None:
 
 def test_nothing_imports_asyncio() -> None:
     paths = [*CODE, *ROOT.glob("tests/**/*.py"), *ROOT.glob("plugins/*/tests/**/*.py")]
+    paths = [
+        path for path in paths if "asyncio" in path.read_text()
+    ]  # to take all of them apart takes seconds
     assert [str(each) for path in paths for each in imports(path) if each.package == "asyncio"] == []
 
 

@@ -25,7 +25,7 @@ from mahavishnu_mcp.http import PATH, Address, open_http
 
 from .serving import ERAS, PATIENCE, TOKEN, UNCLOSED, bare_server, open_client, require_service
 
-pytestmark = pytest.mark.filterwarnings(UNCLOSED)
+pytestmark = [pytest.mark.mcp_server, pytest.mark.filterwarnings(UNCLOSED)]
 MODERN = "2026-07-28"
 LIST_TOOLS = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}'
 INITIALIZE = json.dumps(
