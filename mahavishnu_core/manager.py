@@ -240,10 +240,8 @@ class WorkerManager:
 
     async def cancel_task(self, task_id: str, *, grace_seconds: float = TERM_GRACE) -> None:
         """End a task, whoever gave it. Nothing is done to one that has ended. Raises UnknownTask."""
-        state = self.app.state
-        task = state.task(task_id)
-        if state.result(task) is None:
-            await self._end_task(state.worker(task.worker_id), task, grace_seconds)
+        task = self.app.state.task(task_id)
+        await self._end_task(self.app.state.worker(task.worker_id), task, grace_seconds)
 
     async def execute_batch(
         self, worker_ids: Sequence[str], prompts: Sequence[str], *, timeout_seconds: float | None = None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mahavishnu_core.engine import Engine
     from mahavishnu_core.events import Event
     from mahavishnu_core.hookspecs import Parser
+    from mahavishnu_core.host import Host
     from mahavishnu_core.models import JSON, Task, Worker, WorkerResult
 
 _CHUNK = 1 << 16
@@ -88,15 +89,8 @@ class TaskOutput:
 
 def open_output(engine: Engine, worker: Worker, task: Task) -> TaskOutput:
     """The output of a task with the parser of its agent. Raises PluginError where no plugin has one."""
-    host = engine.app.host
-    found = host.answered("parse_progress", worker=worker, task=task)
-    if found is None:
-        raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: is it installed?")
-    plugin, parser = found[0], cast("Parser", found[1])
-    watch = host.watch(plugin, "its parser")
-    tracking = worker.type.progress_tracking
-    reader = StreamReader(parser if watch is None else _WatchedParser(parser, watch), tracking)
-    return TaskOutput(engine, task, reader, Tally(keeps_text=tracking != "lines"))
+    reader = _reader_of(engine.app.host, worker, task)
+    return TaskOutput(engine, task, reader, Tally(keeps_text=worker.type.progress_tracking != "lines"))
 
 
 def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
@@ -104,17 +98,24 @@ def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
 
     A list comes for each piece of its output that is read. Raises PluginError where no plugin reads it.
     """
-    worker = app.state.worker(task.worker_id)
-    parser = cast("Parser | None", app.host.ask("parse_progress", worker=worker, task=task))
-    if parser is None:
-        raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: is it installed?")
+    reader = _reader_of(app.host, app.state.worker(task.worker_id), task)
     ended = app.state.exit(task) or _never_begun(app.state.result(task))
-    reader = StreamReader(parser, worker.type.progress_tracking)
     with suppress(FileNotFoundError), open(_open(task, "stdout.jsonl"), "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK):
             yield reader.feed(chunk)
     if ended is not None:
         yield reader.end(ended, _stderr(task))
+
+
+def _reader_of(host: Host, worker: Worker, task: Task) -> StreamReader:
+    """What reads a task, its plugin's parser watched. Raises PluginError where no plugin has one."""
+    found = host.answered("parse_progress", worker=worker, task=task)
+    if found is None:
+        raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: is it installed?")
+    plugin, parser = found[0], cast("Parser", found[1])
+    watch = host.watch(plugin, "its parser")
+    watched = parser if watch is None else _WatchedParser(parser, watch)
+    return StreamReader(watched, worker.type.progress_tracking)
 
 
 def _never_begun(result: WorkerResult | None) -> Exit | None:

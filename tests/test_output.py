@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from mahavishnu_core import Task, Worker, WorkerManager, WorkerType, hookimpl
 from mahavishnu_core.app import App
 from mahavishnu_core.errors import PluginError
 from mahavishnu_core.events import Event, Finished, Notice, TaskEvent, Text
-from mahavishnu_core.models import Exit, utc_now
+from mahavishnu_core.models import JSON, Exit, utc_now
 from mahavishnu_core.output import events_so_far
 from mahavishnu_core.stream import GenericParser, LinesParser
 from tests.fakes import FakePlace, Leave, Say, Script, app_of, text
@@ -81,6 +82,38 @@ async def test_the_events_are_those_that_an_engine_told_with_their_numbers(
     write_exit(task, place.runs[0].exit)
     assert isinstance(seen[-1].event, last)
     assert list(enumerate(events_of(app, task), 1)) == [(event.seq, event.event) for event in seen]
+
+
+class Faulty(LinesParser):
+    """Fails at every line."""
+
+    def feed(self, lines: Sequence[dict[str, JSON] | str]) -> list[Event]:
+        raise ValueError("it cannot read")
+
+
+class FaultyReader:
+    @hookimpl
+    def parse_progress(self) -> Faulty:
+        return Faulty()
+
+
+async def test_what_a_faulty_parser_makes_of_it_is_told_alike(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    place = FakePlace(nursery, script=lambda _: [Say(b"a\nb\n"), Leave()], types=(LINES,))
+    app = app_of(tmp_path, faulty=FaultyReader(), place=place)
+    seen: list[TaskEvent] = []
+    async with WorkerManager(app) as manager:
+        manager.observe(seen.append)
+        (worker_id,) = await manager.spawn_workers("lines")
+        await manager.execute_task(worker_id, "go")
+    task = app.state.task(f"{worker_id}.1")
+    assert place.runs[0].exit is not None
+    write_exit(task, place.runs[0].exit)
+    told = [event.event for event in seen]
+    assert isinstance(told[0], Notice)
+    assert "plugin 'faulty'" in told[0].text
+    assert events_of(app, task) == told
 
 
 def test_of_a_line_that_is_being_written_nothing_is_told_yet(app: App) -> None:
