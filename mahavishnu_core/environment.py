@@ -40,6 +40,9 @@ ALLOWED = (
 )
 """What every program needs to find its way; nothing here is a secret of a vendor."""
 
+ELSEWHERE = ("COLORTERM", "LANG", "LANGUAGE", "LC_*", "TERM", "TZ")
+"""What of it means the same on another machine or in a container."""
+
 NEVER = ("MAHAVISHNU_MCP_TOKEN",)
 """What no worker gets, whoever lets it in: the key to our own door."""
 
@@ -55,13 +58,17 @@ class CallersEnvironment:
 
     def compose(self, command: Command, task_id: str) -> dict[str, str]:
         """The whole environment of a command, with the marks that tell whose it is and how deep."""
-        terms = (command.pass_env, command.drop_env)
+        return self.choose(command, ALLOWED) | {"MAHAVISHNU_TASK": task_id}
+
+    def choose(self, command: Command, allowed: tuple[str, ...]) -> dict[str, str]:
+        """The environment of a command, where ``allowed`` is what of the caller's any command gets."""
+        terms = ((*allowed, *command.pass_env), command.drop_env)
         if terms not in self._passed:
             self._passed[terms] = self._choose(*terms)
-        return self._passed[terms] | dict(command.env) | {"MAHAVISHNU_TASK": task_id, DEPTH: self._depth}
+        return self._passed[terms] | dict(command.env) | {DEPTH: self._depth}
 
     def _choose(self, pass_env: tuple[str, ...], drop_env: tuple[str, ...]) -> dict[str, str]:
-        wanted, dropped = _any_of((*ALLOWED, *pass_env)), _any_of((*NEVER, *drop_env))
+        wanted, dropped = _any_of(pass_env), _any_of((*NEVER, *drop_env))
         return {name: value for name, value in self._environ.items() if wanted(name) and not dropped(name)}
 
 

@@ -19,7 +19,7 @@ from mahavishnu_core.keeper_link import KeeperLink, LocalRun, open_keeper
 from mahavishnu_core.state import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from mahavishnu_core.hookspecs import Engine
     from mahavishnu_core.models import JSON, Command, Task, Worker
@@ -45,28 +45,71 @@ async def launch_command(
     engine: Engine, worker: Worker, task: Task, command: Command | None, limit: int, *, detached: bool
 ) -> LocalRun:
     """Hand a command to the keeper, or find again the one that an earlier engine handed it."""
-    place = await engine.hold("local", lambda: _open_place(engine.state_dir))
+    place = await local_place(engine)
     if command is None:
         return place.link.watch(task)
     env = place.environment.compose(command, task.task_id)
-    order = _launch(worker, task, command, env, limit, detached=detached)
-    if command.stdin:
-        StateDir(engine.state_dir).write_stdin(task, command.stdin)
-    return place.link.launch(task, order)
+    program = find_program(command.argv[0], env.get("PATH"), worker.workspace)
+    return place.launch(
+        task,
+        argv=(program, *command.argv[1:]),
+        stdin=command.stdin,
+        env=env,
+        cwd=str(worker.workspace),
+        limit=limit,
+        detached=detached,
+    )
 
 
 @attrs.frozen
-class _Place:
+class LocalPlace:
     """What an engine keeps of this place for its lifetime."""
 
+    state_dir: Path
     link: KeeperLink
     environment: CallersEnvironment
 
+    def launch(
+        self,
+        task: Task,
+        *,
+        argv: Sequence[str],
+        stdin: str,
+        env: dict[str, str],
+        cwd: str,
+        limit: int,
+        detached: bool,
+        shim: str = "",
+    ) -> LocalRun:
+        """Hand a program to the keeper. Raises UsageError for words that Linux does not take."""
+        _require_short_words(argv)
+        if stdin:
+            StateDir(self.state_dir).write_stdin(task, stdin)
+        order = Launch(
+            task_id=task.task_id,
+            directory=str(task.directory),
+            argv=list(argv),
+            stdin=f"{task.directory}/stdin" if stdin else os.devnull,
+            cwd=cwd,
+            env=env,
+            umask=_umask(),
+            timeout=task.timeout_seconds,
+            limit=limit,
+            detached=detached,
+            shim=shim,
+        )
+        return self.link.launch(task, order)
+
+
+async def local_place(engine: Engine) -> LocalPlace:
+    """This place as an engine has it, with its link to the keeper."""
+    return await engine.hold("local", lambda: _open_place(engine.state_dir))
+
 
 @asynccontextmanager
-async def _open_place(state_dir: Path) -> AsyncIterator[_Place]:
+async def _open_place(state_dir: Path) -> AsyncIterator[LocalPlace]:
     async with open_keeper(state_dir) as link:
-        yield _Place(link, CallersEnvironment(os.environ))
+        yield LocalPlace(state_dir, link, CallersEnvironment(os.environ))
 
 
 def _require_short_words(words: Iterable[str]) -> None:
@@ -85,25 +128,6 @@ def find_program(name: str, path: str | None, workspace: Path) -> str:
     if found is None:
         raise MissingError(f"{name!r} is not installed, or not in PATH")
     return str(Path(found).absolute())
-
-
-def _launch(
-    worker: Worker, task: Task, command: Command, env: dict[str, str], limit: int, *, detached: bool
-) -> Launch:
-    _require_short_words(command.argv)
-    program = find_program(command.argv[0], env.get("PATH"), worker.workspace)
-    return Launch(
-        task_id=task.task_id,
-        directory=str(task.directory),
-        argv=[program, *command.argv[1:]],
-        stdin=f"{task.directory}/stdin" if command.stdin else os.devnull,
-        cwd=str(worker.workspace),
-        env=env,
-        umask=_umask(),
-        timeout=task.timeout_seconds,
-        limit=limit,
-        detached=detached,
-    )
 
 
 @cache

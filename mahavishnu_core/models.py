@@ -137,7 +137,11 @@ class Exit:
     strays: tuple[str, ...] = ()
     """Processes that outlived the command and were ended after it: ``pid name``."""
     survivors: tuple[str, ...] = ()
-    """Processes that we could not end: ``pid name``."""
+    """What we could not end: ``pid name``, or what a lost shim stood for."""
+    reason: str | None = None
+    """One word for ``error``, where its place has a better one than ``spawn``."""
+    warnings: tuple[str, ...] = ()
+    """Words of its place for the warnings of the result."""
 
     @property
     def is_clean(self) -> bool:

@@ -74,7 +74,7 @@ def _judge(seen: Seen, timeout_seconds: float) -> Verdict:
     if ended.cause == "cancelled" and not (ended.is_clean and seen.succeeded_in_time):
         return Verdict(WorkerStatus.CANCELLED, "cancelled", ended.error or "cancelled")
     if ended.error is not None:
-        return Verdict(WorkerStatus.FAILED, "spawn", ended.error)
+        return Verdict(WorkerStatus.FAILED, ended.reason or "spawn", ended.error)
     if ended.cause in {"wall", "idle", "after_result"} and seen.succeeded_in_time:
         return Verdict(WorkerStatus.COMPLETED, warnings=("killed_after_result",))
     if ended.cause in {"wall", "idle"}:
@@ -134,7 +134,7 @@ def _warnings(seen: Seen) -> list[str]:
         "oversize_lines": bool(seen.tally.oversize),
         "output_cut": seen.tally.is_cut,
     }
-    return [name for name, holds in found.items() if holds]
+    return [*(name for name, holds in found.items() if holds), *seen.exit.warnings]
 
 
 def _metadata(worker: Worker, task: Task, seen: Seen, verdict: Verdict) -> dict[str, JSON]:

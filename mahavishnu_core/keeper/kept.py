@@ -25,6 +25,8 @@ TERM_GRACE = 5.0
 """Seconds between TERM and KILL at the deadline."""
 GIVE_UP = 5.0
 """Seconds after the first KILL at which what still lives is reported instead of waited for."""
+SHIM_PATIENCE = 15.0
+"""Seconds that a shim has, after its second TERM, to end what it stands for and to report."""
 
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _RESET_SIGNALS = [
@@ -45,6 +47,8 @@ class Launch(NamedTuple):
     timeout: float
     limit: int
     detached: bool
+    shim: str = ""
+    """What goes on without the command when it is killed (``container x``), if it stands for something."""
 
 
 class Kept:
@@ -60,6 +64,7 @@ class Kept:
         *,
         is_child: bool,
         group: str | None = None,
+        shim: str = "",
     ) -> None:
         self.task_id = task_id
         self.directory = directory
@@ -70,6 +75,8 @@ class Kept:
         """False for one that a killed keeper left behind: its exit status goes to somebody else."""
         self.group = group
         """The control group in which it was started, where there are such."""
+        self.shim = shim
+        """What the command stands for, if it is a shim: see ``docs/hooks/launch.md``."""
         self.status: int | None = None
         self.left_at: float | None = None
         """When the command itself was gone, whatever it left running."""
@@ -79,6 +86,8 @@ class Kept:
         self.kill_at: float | None = None
         self.is_warned = False
         """Whether the family has had its TERM."""
+        self.is_hastened = False
+        """Whether a shim has had its second TERM: end at once what you stand for."""
         self.strays: list[str] = []
 
     def has_left(self, now: float, status: int | None) -> None:
@@ -106,11 +115,15 @@ class Kept:
                 self.strays = [str(process) for process in family.values()]
             send(signal.SIGTERM, family)
             send(signal.SIGCONT, family)
-        if now >= self.kill_at:
+        if self.shim and now >= self.kill_at and not self.is_hastened:
+            self.is_hastened = True
+            send(signal.SIGTERM, family)
+        kill_at = self.kill_at + (SHIM_PATIENCE if self.shim else 0)
+        if now >= kill_at:
             send(signal.SIGKILL, family)
             if self.group:
                 cgroup.kill(self.group)
-        return now >= self.kill_at + GIVE_UP
+        return now >= kill_at + GIVE_UP
 
     def _check_limits(self, now: float) -> None:
         if self.left_at is None and self.cause is None and now >= self.deadline:
@@ -127,6 +140,7 @@ class Kept:
             "began": self.began,
             "deadline": self.deadline,
             "group": self.group,
+            "shim": self.shim,
             "started": _utc_now(),
         }
 
@@ -143,6 +157,7 @@ class Kept:
             "error": None,
             "strays": self.strays,
             "survivors": [str(process) for process in survivors],
+            **(_reported(self.directory, self.shim) if self.shim else {}),
         }
 
 
@@ -169,7 +184,16 @@ def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Ke
     process = read_process(pid)
     assert process is not None, "a child that nobody has waited for is in /proc"  # noqa: S101
     deadline = now + launch.timeout
-    return Kept(launch.task_id, launch.directory, process, now, deadline, is_child=True, group=group)
+    return Kept(
+        launch.task_id,
+        launch.directory,
+        process,
+        now,
+        deadline,
+        is_child=True,
+        group=group,
+        shim=launch.shim,
+    )
 
 
 @contextmanager
@@ -211,7 +235,8 @@ def find_again(task_id: str, directory: str, timeout: float, now: float) -> Kept
         return None
     began, deadline = (record["began"], record["deadline"]) if record else (now, now + timeout)
     eldest = command or min(family.values(), key=_age)
-    kept = Kept(task_id, directory, eldest, began, deadline, is_child=False, group=group)
+    shim = record.get("shim", "") if record else ""
+    kept = Kept(task_id, directory, eldest, began, deadline, is_child=False, group=group, shim=shim)
     if command is None:
         kept.has_left(now, None)
     return kept
@@ -243,6 +268,19 @@ def write_json(path: str, record: dict[str, object]) -> None:
 def unseen_exit(error: str | None = None, cause: str | None = None) -> dict[str, object]:
     """The exit of a command whose end nobody saw, or that never began: ``error`` or ``cause`` says why."""
     return {"ended": _utc_now(), "error": error, "cause": cause}
+
+
+def lost_exit(directory: str) -> dict[str, object]:
+    """The exit of a command that is gone, and of which nobody saw the end."""
+    record = _read_json(f"{directory}/launch.json")
+    shim = record.get("shim", "") if record else ""
+    return unseen_exit() | (_reported(directory, shim) if shim else {})
+
+
+def _reported(directory: str, shim: str) -> dict[str, object]:
+    """What a shim says of its command. Where it says nothing, the command may go on."""
+    report = _read_json(f"{directory}/shim.json")
+    return {"exit_code": None, "signal": None, "survivors": [shim]} if report is None else report
 
 
 def send(number: signal.Signals, family: Iterable[int]) -> None:

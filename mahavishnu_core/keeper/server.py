@@ -157,7 +157,7 @@ class Server:
         elif found := life.find_again(task_id, directory, timeout, time.monotonic()):
             self._keep(found)
         elif life.was_launched(directory):
-            self._record_exit(task_id, directory, life.unseen_exit())
+            self._record_exit(task_id, directory, life.lost_exit(directory))
         else:
             self._dismiss(task_id, "unknown")
 
