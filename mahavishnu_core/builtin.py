@@ -60,4 +60,4 @@ def parse_progress(worker: Worker, task: Task) -> Parser | None:
         return None
     from mahavishnu_core.stream import GenericParser, LinesParser
 
-    return LinesParser() if worker.type.progress_tracking == "lines" else GenericParser()
+    return LinesParser() if worker.type.is_plain else GenericParser()

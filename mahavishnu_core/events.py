@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mahavishnu_core.models import JSON
 
 EVENTS_VERSION = 1
-"""Of what ``--jsonl`` prints. A field that is added does not raise it; one removed or changed does."""
+"""Of what ``--jsonl`` prints. A type or a field more does not raise it; one removed or changed does."""
 
 
 def _tag(name: str) -> str:
@@ -117,6 +117,23 @@ class Notice(_Event, frozen=True):
     retry_at: float | None = None
 
 
+class Progress(_Event, frozen=True):
+    """How far a program that runs in the task says it is: a report beside the output, not the agent's word.
+
+    ``fraction`` is from 0 to 1, None where it does not say.
+    """
+
+    message: str = ""
+    fraction: float | None = None
+
+    @property
+    def words(self) -> str:
+        """``compiling (40%)``; empty where it says nothing."""
+        if self.fraction is None:
+            return self.message
+        return f"{self.message} ({self.fraction:.0%})" if self.message else f"{self.fraction:.0%}"
+
+
 class Finished(_Event, frozen=True):
     """The agent's own word that the task has ended.
 
@@ -144,7 +161,7 @@ class Raw(_Event, frozen=True):
 
 
 Event: TypeAlias = (
-    Started | Text | Thinking | ToolCall | ToolResult | Usage | Notice | Finished | Oversize | Raw
+    Started | Text | Thinking | ToolCall | ToolResult | Usage | Notice | Progress | Finished | Oversize | Raw
 )
 
 

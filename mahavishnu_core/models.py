@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from mahavishnu_core.text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 Tracking: TypeAlias = Literal["stream-json", "lines", "socket"]
-"""How a worker type reports progress: JSON events a line, plain lines, or a socket."""
+"""How a worker type reports progress: JSON events a line, plain lines, or plain lines and a socket beside."""
 
 Told: TypeAlias = Literal[
     "session", "model", "partial_text", "thinking", "tool_calls", "tool_results", "subagents", "usage", "cost"
@@ -75,6 +77,13 @@ class WorkerType:
     """What to run to get the program, for the message that says it is missing."""
     tells: tuple[Told, ...] = ()
     """What its agent tells beside its answer: a promise, held against samples by ``plugins check``."""
+    options: Mapping[str, JSON] = attrs.field(factory=dict)
+    """What its place is told of it, checked by the place's plugin. Kept with each worker: no secrets here."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its output is text for people, no events."""
+        return self.progress_tracking != "stream-json"
 
 
 @attrs.frozen
@@ -150,6 +159,28 @@ class Exit:
     @property
     def is_known(self) -> bool:
         return self.exit_code is not None or self.signal is not None or self.error is not None
+
+
+@attrs.frozen
+class Leftover:
+    """What a place still holds for a worker that is gone."""
+
+    name: str
+    """What it is, as its place's own tools name it: ``container mahavishnu-k3f9a2b1``."""
+    worker_id: str
+    detail: str
+    """Why nobody needs it any more."""
+
+    def __str__(self) -> str:
+        return one_line(f"{self.name}: {self.detail}")
+
+
+@attrs.frozen
+class Swept:
+    """What is left over in all places, and each plugin that could not say or remove all, with the reason."""
+
+    leftovers: tuple[Leftover, ...]
+    failures: tuple[str, ...] = ()
 
 
 _EMOJI = {

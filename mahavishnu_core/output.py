@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -12,6 +12,7 @@ import attrs
 from mahavishnu_core.errors import PluginError
 from mahavishnu_core.events import Finished, Notice
 from mahavishnu_core.models import Exit
+from mahavishnu_core.pieces import TaskFiles, open_file, open_files
 from mahavishnu_core.stream import StreamReader
 from mahavishnu_core.tally import Tally
 from mahavishnu_core.verdict import Seen
@@ -27,16 +28,14 @@ if TYPE_CHECKING:
     from mahavishnu_core.host import Host
     from mahavishnu_core.models import JSON, Task, Worker, WorkerResult
 
-_CHUNK = 1 << 16
-"""Bytes at a time: with four times as many, what is read no longer fits the processor's cache."""
 _STDERR_TAIL = 1 << 16
 
 
 @attrs.define(eq=False)
 class TaskOutput:
-    """Reads ``stdout.jsonl`` from its start, whoever wrote it and whenever.
+    """Reads a task's files from their start, whoever wrote them and whenever.
 
-    The file is read in the event loop: it lies in the page cache, and a thread would cost more than the read.
+    They are read in the event loop: they lie in the page cache, and a thread would cost more than the read.
     """
 
     _engine: Engine
@@ -44,27 +43,29 @@ class TaskOutput:
     _reader: StreamReader
     tally: Tally
     size: int = 0
-    """Bytes read so far."""
-    _file: int | None = None
+    """Bytes of output read so far."""
+    _files: TaskFiles | None = None
     _results_at: list[float] = attrs.field(factory=list)
     """How much was read when each result event came."""
 
-    def read(self, up_to: int | None = None) -> int:
-        """Take in what has come since, at most a chunk; the number of bytes, 0 when there is nothing new.
+    def read(self, ended: Exit | None = None) -> bool:
+        """Take in what has come since, at most a chunk; False when there is nothing new.
 
-        ``up_to`` is a place in the file at which a chunk is to end.
+        ``ended`` is how the command ended, once it has: then a chunk ends where it was asked to.
         """
-        if self._file is None:
+        if self._files is None:
             try:
-                self._file = _open(self._task, "stdout.jsonl")
+                self._files = open_files(self._task)
             except FileNotFoundError:
-                return 0
-        ahead = 0 if up_to is None else up_to - self.size
-        chunk = os.read(self._file, min(_CHUNK, ahead) if ahead > 0 else _CHUNK)
-        if chunk:
-            self.size += len(chunk)
-            self._take(self._reader.feed(chunk), self.size)
-        return len(chunk)
+                return False
+        up_to = None if ended is None else ended.output_bytes
+        piece = self._files.read(up_to, is_over=ended is not None)
+        if piece is None:
+            return False
+        self._take(piece.reports, self.size)
+        self.size = self._files.size
+        self._take(self._reader.feed(piece.output), self.size)
+        return True
 
     def finish(self, ended: Exit) -> Seen:
         """All that was seen, once the command has ended and ``read`` has found the end of the file."""
@@ -75,9 +76,9 @@ class TaskOutput:
         return Seen(self.tally, ended, stderr, self._reader.truncated, self._reader.noise, in_time)
 
     def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        if self._files is not None:
+            self._files.close()
+            self._files = None
 
     def _take(self, events: list[Event], place: float) -> None:
         if events:
@@ -90,7 +91,7 @@ class TaskOutput:
 def open_output(engine: Engine, worker: Worker, task: Task) -> TaskOutput:
     """The output of a task with the parser of its agent. Raises PluginError where no plugin has one."""
     reader = _reader_of(engine.app.host, worker, task)
-    return TaskOutput(engine, task, reader, Tally(keeps_text=worker.type.progress_tracking != "lines"))
+    return TaskOutput(engine, task, reader, Tally(keeps_text=not worker.type.is_plain))
 
 
 def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
@@ -100,9 +101,9 @@ def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
     """
     reader = _reader_of(app.host, app.state.worker(task.worker_id), task)
     ended = app.state.exit(task) or _never_begun(app.state.result(task))
-    with suppress(FileNotFoundError), open(_open(task, "stdout.jsonl"), "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK):
-            yield reader.feed(chunk)
+    with suppress(FileNotFoundError), closing(open_files(task)) as files:
+        while (piece := files.read(is_over=ended is not None)) is not None:
+            yield [*piece.reports, *reader.feed(piece.output)]
     if ended is not None:
         yield reader.end(ended, _stderr(task))
 
@@ -123,13 +124,9 @@ def _never_begun(result: WorkerResult | None) -> Exit | None:
     return None if result is None else Exit(error=result.error, ended=result.timestamp)
 
 
-def _open(task: Task, name: str) -> int:
-    return os.open(f"{task.directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW)
-
-
 def _stderr(task: Task) -> str:
     try:
-        descriptor = _open(task, "stderr.log")
+        descriptor = open_file(task, "stderr.log")
     except FileNotFoundError:
         return ""
     try:

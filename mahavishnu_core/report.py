@@ -26,7 +26,7 @@ class WorkerReport:
     task_id: str | None = None
     elapsed_seconds: float | None = None
     activity: str = ""
-    """The last tool used or words said, as the agent gave them; empty when no engine here follows it."""
+    """The last tool, words or progress, as they were given; empty when no engine here follows it."""
     tokens: int | None = None
     cost_usd: float | None = None
     workspace: str = ""

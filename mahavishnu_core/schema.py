@@ -27,7 +27,8 @@ _Hints: TypeAlias = "dict[str, object]"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ABOUT = (
     "A line of --jsonl: an event of a task, or the result of one. All fields are always there. "
-    "Further ones may come within a version; removing or changing one raises the version."
+    "Further types and fields may come within a version: pass over those that you do not know. "
+    "Removing or changing one raises the version."
 )
 _HEAD: _Hints = {
     "seq": Annotated[

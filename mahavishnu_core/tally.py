@@ -11,6 +11,7 @@ from mahavishnu_core.events import (
     Finished,
     Notice,
     Oversize,
+    Progress,
     Started,
     Text,
     Thinking,
@@ -43,7 +44,7 @@ class Tally:
     is_cut: bool = False
     """Whether a parser kept only a part of the text."""
     activity: str = ""
-    """The last tool used or words said, for the live view. Not made printable."""
+    """The last tool, words or progress, for the live view. Not made printable."""
     _is_speaking: bool = False
     _texts: list[str] = attrs.field(factory=list)
     _pieces: list[str] = attrs.field(factory=list)
@@ -70,6 +71,8 @@ class Tally:
             case ToolCall():
                 self.tool_calls += 1
                 self.activity, self._is_speaking = event.name, False
+            case Progress() if event.words:
+                self.activity, self._is_speaking = event.words, False
             case Usage():
                 self.usage = event
             case Notice():

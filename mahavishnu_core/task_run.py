@@ -133,8 +133,7 @@ class TaskRun:
         """Read until the command has ended and its output is read to the end."""
         if self._run is None:
             return _never_started()
-        speaks_json = self.worker.type.progress_tracking == "stream-json"
-        self.status = WorkerStatus.STARTING if speaks_json else WorkerStatus.RUNNING
+        self.status = WorkerStatus.RUNNING if self.worker.type.is_plain else WorkerStatus.STARTING
         self._last_event_at = trio.current_time()
         ended: Exit | None = None
         pause = LOOK_SOONEST
@@ -150,13 +149,13 @@ class TaskRun:
                 pause = min(pause * 1.5, LOOK_LATEST)
             await self._end_if_due()
 
-    def _read(self) -> int:
+    def _read(self) -> bool:
         before = self.output.tally.events
-        size = self.output.read()
+        is_new = self.output.read()
         if self.output.tally.events != before:
             self.status = WorkerStatus.RUNNING
             self._last_event_at = trio.current_time()
-        return size
+        return is_new
 
     async def _end_if_due(self) -> None:
         cause = self._due()
@@ -177,7 +176,7 @@ class TaskRun:
         return "output_limit" if self.output.size > OUTPUT_LIMIT else None
 
     async def _settle(self, ended: Exit) -> WorkerResult:
-        while self.output.read(up_to=ended.output_bytes):  # noqa: ASYNC110  # it reads, it does not wait
+        while self.output.read(ended):  # noqa: ASYNC110  # it reads, it does not wait
             await trio.lowlevel.checkpoint()
         async with self.engine.settling:
             seen = self.output.finish(ended)

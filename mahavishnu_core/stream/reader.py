@@ -31,7 +31,7 @@ class StreamReader:
         self.noise = 0
         """How many whole lines were no JSON objects where objects were due."""
         self._parser = parser
-        self._is_plain = tracking == "lines"
+        self._is_plain = tracking != "stream-json"
         self._splitter = LineSplitter(max_line)
 
     def feed(self, chunk: bytes) -> list[Event]:

@@ -12,6 +12,7 @@ from mahavishnu_core.events import (
     Finished,
     Notice,
     Oversize,
+    Progress,
     Raw,
     Started,
     TaskEvent,
@@ -33,7 +34,7 @@ EVENTS: tuple[Event, ...] = (
     Thinking("hm"), ToolCall("1", "Bash", {"command": "ls"}), ToolCall("", "", None),
     ToolResult("1", _ODD, is_error=True), Usage(Tokens(1, 2, 3, 4), 0.1), Usage(Tokens()),
     Notice("retry", "again", 1e9), Oversize(10**9, _ODD), Raw({"type": [None, {"deep": [[[1e308]]]}]}),
-    Finished(True, "done"), Finished(False, None, _ODD, "error", 3),
+    Progress(), Progress(_ODD, 0.4), Finished(True, "done"), Finished(False, None, _ODD, "error", 3),
 )  # fmt: skip
 _LONGEST = 1.0
 

@@ -96,7 +96,7 @@ def _missing(words: Sequence[str], type: WorkerType, task: Task) -> Iterator[str
     """The options that a run without a terminal needs and the template lacks."""
     if not _has(words, "-p", "--print"):
         yield "-p"
-    if type.progress_tracking != "lines":
+    if not type.is_plain:
         yield from _stream_json(words)
     if not _has(words, *_SESSION):
         yield from ("--resume" if task.resume else "--session-id", session_uuid(task))

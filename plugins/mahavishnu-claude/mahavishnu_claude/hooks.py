@@ -53,7 +53,7 @@ def execute(worker: Worker, task: Task) -> Command | None:
 def parse_progress(worker: Worker, task: Task) -> Parser | None:
     if worker.type.agent != "claude":
         return None
-    if worker.type.progress_tracking == "lines":
+    if worker.type.is_plain:
         from mahavishnu_core.stream import LinesParser
 
         return LinesParser()

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
+from mahavishnu_cli.notices import NoticeLines
 from mahavishnu_cli.show import Style, event_printer, outcome
 from mahavishnu_cli.streams import output, say
 from mahavishnu_cli.transcript import main_argument
 from mahavishnu_core.events import Notice, TaskEvent, ToolCall
+from mahavishnu_core.events import Progress as ProgressEvent
 from mahavishnu_core.text import one_line, redact, secrets_in
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ class Progress(Protocol):
         """A task has ended."""
         ...
 
+    def notice(self, text: str) -> None:
+        """Something is being waited for; what is told next takes its place."""
+        ...
+
     async def run(self) -> None: ...
 
 
@@ -78,6 +84,7 @@ class Lines:
     _waiting: set[str] = attrs.field(factory=set)
     """Workers whose command was not seen running yet."""
     _secrets: tuple[str, ...] = attrs.field(factory=lambda: secrets_in(os.environ))
+    _notices: NoticeLines = attrs.field(factory=NoticeLines)
 
     def begin(self, worker_id: str) -> None:
         self._waiting.add(worker_id)
@@ -87,6 +94,8 @@ class Lines:
         match item.event:
             case ToolCall(name=name, input=data):
                 self._say(item.worker_id, f"tool {name} {main_argument(data)}")
+            case ProgressEvent(words=words) if words:
+                self._say(item.worker_id, f"progress: {words}")
             case Notice(kind=kind, text=text) if kind in _TELLING:
                 self._say(item.worker_id, f"{kind}: {text}")
 
@@ -95,12 +104,19 @@ class Lines:
         error = "" if result.is_success() or not result.error else f": {result.error}"
         self._say(result.worker_id, outcome(result) + error)
 
+    def notice(self, text: str) -> None:
+        self._notices.tell(text)
+
     async def run(self) -> None:
-        while True:
-            await trio.sleep(_LOOK_EVERY)
-            for report in self._reports.monitor_workers(self._waiting):
-                if report.elapsed_seconds is not None:
-                    self._note_running(report.worker_id)
+        try:
+            while True:
+                await trio.sleep(_LOOK_EVERY)
+                self._notices.look()
+                for report in self._reports.monitor_workers(self._waiting):
+                    if report.elapsed_seconds is not None:
+                        self._note_running(report.worker_id)
+        finally:
+            self._notices.settle()
 
     def _note_running(self, worker_id: str) -> None:
         if worker_id in self._waiting:

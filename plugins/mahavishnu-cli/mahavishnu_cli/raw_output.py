@@ -46,7 +46,7 @@ def guess(host: Host, kinds: Iterable[WorkerType], head: bytes, *, is_whole: boo
 
     Plain lines say nothing of who wrote them, so types that report by them are left out.
     """
-    by_agent = {kind.agent: kind for kind in reversed([*kinds]) if kind.progress_tracking != "lines"}
+    by_agent = {kind.agent: kind for kind in reversed([*kinds]) if not kind.is_plain}
     impressions = [_impression(host, kind, head, is_whole=is_whole) for kind in by_agent.values()]
     best = min((each for each in impressions if each.fits), key=lambda each: each.misfit, default=None)
     return best.type if best else None

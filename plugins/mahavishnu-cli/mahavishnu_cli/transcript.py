@@ -15,6 +15,7 @@ from mahavishnu_core.events import (
     Finished,
     Notice,
     Oversize,
+    Progress,
     Raw,
     Started,
     TaskEvent,
@@ -118,6 +119,8 @@ def _piece(event: Event) -> str | None:
             return _indented(text, "? ")
         case Notice(kind=kind, text=text):
             return f"* {kind}: {text}"
+        case Progress(words=words) if words:
+            return _indented(words, "% ")
         case Finished(success=False, reason=reason):
             return f"--- the agent reports a failure ({reason or 'it does not say why'})"
         case Oversize(size=size, head=head):

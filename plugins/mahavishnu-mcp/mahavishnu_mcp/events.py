@@ -17,6 +17,7 @@ from mahavishnu_core.events import (
     Finished,
     Notice,
     Oversize,
+    Progress,
     Raw,
     Started,
     TaskEvent,
@@ -198,6 +199,8 @@ def _words(event: Event) -> str:
             return ("failed: " if event.is_error else "") + event.text
         case Notice():
             return f"{event.kind}: {event.text}"
+        case Progress():
+            return event.words or "it goes on"
         case Started():
             return f"model {event.model}" if event.model else "started"
         case Usage():

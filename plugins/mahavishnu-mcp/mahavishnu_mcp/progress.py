@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 10.0
 """Seconds of silence after which the client is told that the task goes on: many give up after 30 or 60."""
-_STEPS: Final = {"text": "says", "thinking": "thinks", "tool_call": "uses", "notice": "notice"}
+_STEPS: Final = {
+    "text": "says",
+    "thinking": "thinks",
+    "tool_call": "uses",
+    "notice": "notice",
+    "progress": "reports",
+}
 _AT_ONCE = 10_000
 
 

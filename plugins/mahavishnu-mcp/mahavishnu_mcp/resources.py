@@ -54,7 +54,7 @@ class Resources:
         wanted = Range.parse(offset, length)
         task = self._service.state.task(task_id)
         result = self._service.state.result(task)
-        if result is None and self._service.state.worker(task.worker_id).type.progress_tracking == "lines":
+        if result is None and self._service.state.worker(task.worker_id).type.is_plain:
             return await self._file(task, "stdout.jsonl", wanted)
         text = await _said_so_far(self._service, task) if result is None else result.output or ""
         data = text.encode("utf-8", "replace")

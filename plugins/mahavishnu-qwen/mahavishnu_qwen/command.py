@@ -52,7 +52,7 @@ def command_for(type: WorkerType, task: Task) -> Command:
 def _missing(words: Sequence[str], type: WorkerType, task: Task) -> Iterator[str]:
     """The options that a run without a terminal needs and the template lacks."""
     options = list(map(_option, words))
-    if type.progress_tracking != "lines":
+    if not type.is_plain:
         yield from _stream_json(words, options)
     if not any(option in _SESSION for option in options):
         yield from ("--resume" if task.resume else "--session-id", session_uuid(task))

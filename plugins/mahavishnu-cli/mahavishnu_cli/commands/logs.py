@@ -48,7 +48,8 @@ def logs(start: Start, name: str, follow: bool, raw: bool, number: int | None) -
 
     ID is that of a worker or of a task. Words of the agent stand as they are, with control characters made
     visible and known secrets taken out. '>' is a tool call, '<' what the tool answered ('!' where it
-    failed), '~' thinking, '*' a notice, '?' a line that is no event, '|' the work of a subagent.
+    failed), '~' thinking, '%' progress that a program reports, '*' a notice, '?' a line that is no event, '|'
+    the work of a subagent.
     """
     state = start.state
     task = find_task(state, name, number)
