@@ -45,16 +45,22 @@ class App:
 
     @property
     def catalog(self) -> Catalog:
-        """The worker types on offer."""
+        """The worker types on offer. Raises SettingsError with every fault in the options of types."""
         if self._catalog is None:
             from mahavishnu_core.catalog import build_catalog
+            from mahavishnu_core.type_options import OptionCheck
 
             self._catalog = build_catalog(
                 self._offered(),
                 self.loaded.settings,
                 refused={plugin.name: plugin.reason for plugin in self.host.refused},
+                options=OptionCheck(self._options_of, self.loaded),
             )
         return self._catalog
+
+    def read(self) -> None:
+        """Have what is wrong with the settings said before anything is begun. Raises SettingsError."""
+        self.catalog  # noqa: B018  # reads all of them
 
     def require_workers(self) -> None:
         """Raises UsageError where workers are switched off."""
@@ -64,6 +70,9 @@ class App:
                 f"workers are switched off by 'workers_enabled' in {where}: "
                 "switch them on with 'mahavishnu config set workers_enabled true'"
             )
+
+    def _options_of(self, place: str) -> object | None:
+        return self.host.ask("place_options", place=place)
 
     def _offered(self) -> list[tuple[str, WorkerType]]:
         answers = self.host.all("worker_types")

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
 
-from mahavishnu_core.errors import MissingError, UnknownWorkerType
+from mahavishnu_core.errors import MissingError, SettingsError, UnknownWorkerType
 from mahavishnu_core.models import WorkerType
 from mahavishnu_core.settings.schema import NAME, laid_over
 from mahavishnu_core.settings.suggest import did_you_mean, nearest
 from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
 
     from mahavishnu_core.settings.schema import Settings, WorkerOverride
+    from mahavishnu_core.type_options import OptionCheck
 
 CORE_AGENT = "generic"
 """The agent that the core itself brings: any program, run as its template says."""
@@ -67,10 +69,12 @@ def build_catalog(
     settings: Settings,
     *,
     refused: Mapping[str, str] = MappingProxyType({}),
+    options: OptionCheck | None = None,
 ) -> Catalog:
     """Put together what plugins offer (plugin name, type) and what the settings say of it.
 
-    ``refused`` are the plugins that were not loaded, with the reason, for the types that need them.
+    ``refused`` are the plugins that were not loaded, with the reason, for the types that need them. Raises
+    SettingsError with all that ``options`` finds wrong in settings files.
     """
     problems: list[str] = []
     sound = list(_sound(offered, problems))
@@ -84,6 +88,10 @@ def build_catalog(
     for override in settings.workers:
         entries[override.name] = _overridden(override, entries.get(override.name), single.values(), known)
     checked = tuple(known.check(entries[name]) for name in sorted(entries))
+    if options is not None:
+        checked = tuple(known.check_options(entry, options) for entry in checked)
+        if problems_of_files := options.problems:
+            raise SettingsError(problems_of_files)
     by_name = _with_aliases(checked, problems)
     return Catalog(checked, tuple(map(one_line, problems)), by_name)
 
@@ -101,6 +109,11 @@ def _sound(
             problems.append(
                 f"plugin {plugin!r} offers a worker type {str(kind.name)[:80]!r}, whose name, agent, place "
                 "or alias is not made of lower-case letters, digits, '_', '.' and '-': it is not used"
+            )
+        elif not isinstance(kind.options, Mapping):
+            problems.append(
+                f"plugin {plugin!r} offers a worker type {kind.name!r} whose options are "
+                f"{type(kind.options).__name__}, no mapping: it is not used"
             )
         else:
             yield plugin, kind
@@ -148,6 +161,15 @@ class _Known:
             reason = "it names no command_template, which the agent 'generic' needs"
         return attrs.evolve(entry, unavailable=reason)
 
+    def check_options(self, entry: Entry, options: OptionCheck) -> Entry:
+        """The entry with what its place says to its options, if that place is here to be asked."""
+        kind = entry.type
+        says_nothing = not kind.options and (entry.unavailable is not None or kind.place == CORE_PLACE)
+        if says_nothing or kind.place not in self.places:
+            return entry
+        reason = options.check(kind, is_own=entry.source == "settings")
+        return attrs.evolve(entry, unavailable=entry.unavailable or reason)
+
     def _missing(self, what: str, name: str, known: Collection[str]) -> str:
         if name in self.refused:
             return f"it needs the {what} {name!r}, whose plugin was not loaded: {self.refused[name]}"
@@ -184,7 +206,8 @@ def _model(agent: str, models: Iterable[Entry]) -> WorkerType:
     first = min(kinds, key=lambda kind: (kind.place != CORE_PLACE, kind.name), default=None)
     if first is None:
         return WorkerType(name=agent, agent=agent)
-    return attrs.evolve(first, place=CORE_PLACE, aliases=(), description="")
+    options = first.options if first.place == CORE_PLACE else {}
+    return attrs.evolve(first, place=CORE_PLACE, aliases=(), description="", options=options)
 
 
 def _with_aliases(entries: Iterable[Entry], problems: list[str]) -> dict[str, Entry]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 import attrs
+import trio
 
 from mahavishnu_core.errors import MahavishnuError, PluginError
 from mahavishnu_core.local import find_program
@@ -34,6 +35,27 @@ async def spawn(engine: Engine, kind: WorkerType, workspace: Path) -> Worker:
     worker = attrs.evolve(worker, facts=dict(facts))
     state.add_worker(worker)
     return worker
+
+
+async def spawn_all(engine: Engine, kind: WorkerType, workspace: Path, count: int, made: list[Worker]) -> None:
+    """Make so many workers ready at once, and add each to ``made`` when it is.
+
+    Raises the first error; then the others are given up.
+    """
+    errors: list[Exception] = []
+
+    async def make() -> None:
+        try:
+            made.append(await spawn(engine, kind, workspace))
+        except Exception as error:  # noqa: BLE001  # it is raised below, alone and not in a group
+            errors.append(error)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(make)
+    if errors:
+        raise errors[0]
 
 
 def require_program(kind: WorkerType, workspace: Path) -> None:

@@ -14,7 +14,7 @@ from mahavishnu_core.errors import MahavishnuError, PluginError
 from mahavishnu_core.events import Event, TaskEvent
 from mahavishnu_core.host import awaited
 from mahavishnu_core.observers import observing
-from mahavishnu_core.text import secrets_in
+from mahavishnu_core.text import one_line, redact, secrets_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +26,8 @@ T = TypeVar("T")
 STORE_PATIENCE = 30.0
 """Seconds in which a storage must have kept a result; it is asked again later."""
 Observer = Callable[[TaskEvent], None]
+Listener = Callable[[str], None]
+_NOTICE_WIDTH = 200
 
 
 @attrs.frozen
@@ -49,6 +51,8 @@ class Engine:
     """Values that are taken out of results."""
     observers: list[Observer] = attrs.field(factory=list)
     """Called in the loop, so they must not block: the program's own, and one for each plugin's thread."""
+    listeners: list[Listener] = attrs.field(factory=list)
+    """Called in the loop with each notice of what is being waited for."""
     storage_failures: list[StorageFailure] = attrs.field(factory=list)
     settling: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for one verdict: one a turn of the loop, so that a free slot is filled before many are given."""
@@ -73,6 +77,12 @@ class Engine:
                 if key not in self._held:
                     self._held[key] = await self._nursery.start(_keep_open, opener)
         return cast("T", self._held[key])
+
+    def notify(self, text: str) -> None:
+        """Tell whoever waits what takes so long: one line, each replaces the last."""
+        line = one_line(redact(text, self.secrets), _NOTICE_WIDTH)
+        for listener in tuple(self.listeners):
+            listener(line)
 
     def tell(self, task: Task, first_seq: int, events: list[Event]) -> None:
         """Show events to all observers."""

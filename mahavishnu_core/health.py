@@ -1,8 +1,8 @@
-"""How the workers of a state directory are doing, taken together."""
+"""How the workers of a state directory are doing, taken together, and how single things are."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
@@ -10,13 +10,25 @@ from mahavishnu_core.keeper.cgroup import is_available
 from mahavishnu_core.models import WorkerStatus
 
 if TYPE_CHECKING:
-    from mahavishnu_core.models import JSON
+    from mahavishnu_core.models import JSON, Swept
     from mahavishnu_core.state import StateDir
+
+Grade: TypeAlias = Literal["ok", "warning", "problem"]
+
+
+@attrs.frozen
+class Check:
+    """How one thing is. A problem keeps something from working that is needed; a warning does not."""
+
+    subject: str
+    grade: Grade
+    detail: str
+    advice: str = ""
 
 
 @attrs.frozen
 class Health:
-    """``status`` is ``degraded`` when every slot is taken or a storage lags behind, else ``healthy``."""
+    """``status`` is ``degraded`` when no slot is free, a storage lags behind, or something is left over."""
 
     status: str
     workers_active: int
@@ -27,24 +39,32 @@ class Health:
     """Tasks that have ended and that some storage does not have yet."""
     containment: str
     """See ``containment``."""
+    leftovers: tuple[str, ...] = ()
+    """What places still hold for workers that are gone, each with the reason."""
+    not_swept: tuple[str, ...] = ()
+    """Plugins that could not say what is left over, each with the reason."""
 
     def to_dict(self) -> dict[str, JSON]:
-        return {**attrs.asdict(self), "not_stored": list(self.not_stored)}
+        fields = attrs.asdict(self)
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
-def take_health(state: StateDir, max_concurrent: int) -> Health:
+def take_health(state: StateDir, max_concurrent: int, swept: Swept) -> Health:
     standing = {task.task_id: state.status(task) for task in state.open_tasks()}
     pending = sum(status is WorkerStatus.PENDING for status in standing.values())
     not_stored = tuple(task_id for task_id, status in standing.items() if status.is_final)
     running = len(standing) - pending - len(not_stored)
+    lacking = not_stored or swept.leftovers or swept.failures
     return Health(
-        status="degraded" if not_stored or running >= max_concurrent else "healthy",
+        status="degraded" if lacking or running >= max_concurrent else "healthy",
         workers_active=len(state.workers()),
         tasks_running=running,
         tasks_pending=pending,
         max_concurrent=max_concurrent,
         not_stored=not_stored,
         containment=containment(),
+        leftovers=tuple(map(str, swept.leftovers)),
+        not_swept=swept.failures,
     )
 
 

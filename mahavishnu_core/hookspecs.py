@@ -21,8 +21,19 @@ if TYPE_CHECKING:
 
     from mahavishnu_core.app import App
     from mahavishnu_core.events import Event, TaskEvent
-    from mahavishnu_core.models import JSON, Cause, Command, Exit, Task, Worker, WorkerResult, WorkerType
-    from mahavishnu_core.settings import Settings
+    from mahavishnu_core.health import Check
+    from mahavishnu_core.models import (
+        JSON,
+        Cause,
+        Command,
+        Exit,
+        Leftover,
+        Task,
+        Worker,
+        WorkerResult,
+        WorkerType,
+    )
+    from mahavishnu_core.settings import Options, Settings
     from mahavishnu_core.testing import Sample
 
 T = TypeVar("T")
@@ -40,6 +51,13 @@ class Engine(Protocol):
 
     async def hold(self, key: str, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
         """Open a resource once for the engine's lifetime (a connection, a client) and share it by ``key``."""
+        ...
+
+    def notify(self, text: str) -> None:
+        """Tell whoever waits what takes so long: one line, each replaces the last.
+
+        Call it in the loop; from a thread by ``trio.from_thread.run_sync``.
+        """
         ...
 
 
@@ -112,6 +130,14 @@ def worker_types() -> Iterable[WorkerType]:  # type: ignore[empty-body]
 
 
 @hookspec(firstresult=True)
+def place_options(place: str) -> type[Options] | None:
+    """The attrs class that the ``options`` of worker types of your place are read into (*first result*).
+
+    Asked when the list of worker types is put together; what is wrong with options is said then.
+    """
+
+
+@hookspec(firstresult=True)
 def spawn(engine: Engine, worker: Worker) -> Awaitable[Mapping[str, JSON]] | None:
     """Make a worker of your place ready; the facts you return are kept with it (*async, first result*).
 
@@ -175,6 +201,23 @@ def launch(
 @hookspec(firstresult=True)
 def close(engine: Engine, worker: Worker) -> Awaitable[None] | None:
     """Give back what ``spawn`` took (*async, first result*)."""
+
+
+@hookspec
+def sweep(engine: Engine, remove: bool) -> Awaitable[Sequence[Leftover]] | None:
+    """What of your place is left over from workers that are gone (*async, all*).
+
+    Named, and with ``remove`` taken away. Leave alone what belongs to other state directories.
+    """
+
+
+@hookspec
+def diagnose(engine: Engine, kinds: Sequence[WorkerType]) -> Awaitable[Sequence[Check]] | None:
+    """What ``doctor`` shows of you: whether what you need is there, and what to do (*async, all*).
+
+    ``kinds`` are the worker types that can be used. A check with the subject ``type NAME`` of one that is
+    not in the place ``local`` stands in place of what ``doctor`` would say of it.
+    """
 
 
 @hookspec

@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-import warnings
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import attrs
 import trio
 
+from mahavishnu_core import asking
 from mahavishnu_core.app import App, load_app
-from mahavishnu_core.dispatch import find_again, launch, require_program, spawn
-from mahavishnu_core.engine import Engine, Observer, StorageFailure, open_engine
+from mahavishnu_core.dispatch import find_again, launch, require_program, spawn_all
+from mahavishnu_core.engine import Engine, Listener, Observer, StorageFailure, open_engine
 from mahavishnu_core.errors import AlreadyGiven, MahavishnuError, PluginError, UnknownWorker, UsageError
 from mahavishnu_core.health import Health, take_health
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.nesting import require_shallow
 from mahavishnu_core.recovery import recover
 from mahavishnu_core.report import WorkerReport, report
+from mahavishnu_core.slots import Slot, within_bounds
 from mahavishnu_core.task_run import LOOK_LATEST, TERM_GRACE, TaskRun, take_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
+    from mahavishnu_core.health import Check
     from mahavishnu_core.hookspecs import Run
-    from mahavishnu_core.models import JSON
+    from mahavishnu_core.models import JSON, Swept, WorkerType
     from mahavishnu_core.state import StateDir
 
-LEAST, MOST = 1, 100
-"""Bounds of how many tasks may run at once."""
 CLOSE_PATIENCE = 30.0
 """Seconds that closing workers may take when their caller is being cancelled."""
-
-
-@attrs.define
-class _Slot:
-    """One place among those for running commands: taken at most once, given back once."""
-
-    _slots: trio.Semaphore
-    _is_held: bool = False
-
-    async def take(self) -> None:
-        await self._slots.acquire()
-        self._is_held = True
-
-    def give_back(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._slots.release()
 
 
 class WorkerManager:
@@ -62,11 +44,9 @@ class WorkerManager:
 
     def __init__(self, app: App | None = None, *, max_concurrent: int | None = None) -> None:
         self.app = app or load_app()
+        self.app.read()
         wanted = self.app.loaded.settings.max_concurrent_workers if max_concurrent is None else max_concurrent
-        self.max_concurrent = max(LEAST, min(wanted, MOST))
-        if self.max_concurrent != wanted:
-            text = f"max_concurrent {wanted} is not between {LEAST} and {MOST}: {self.max_concurrent} is used"
-            warnings.warn(text, stacklevel=2)
+        self.max_concurrent = within_bounds(wanted)
         self._slots = trio.Semaphore(self.max_concurrent)
         self._stack = AsyncExitStack()
         self._engine: Engine | None = None
@@ -96,6 +76,15 @@ class WorkerManager:
         """Have every event of every task followed here told to ``observer``, which must not block."""
         self.engine.observers.append(observer)
 
+    @contextmanager
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """Have ``listener`` told what is being waited for: one line, each replaces the last."""
+        self.engine.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self.engine.listeners.remove(listener)
+
     # --- workers
 
     async def spawn_workers(self, worker_type: str, count: int = 1, *, repo: Path | None = None) -> list[str]:
@@ -109,16 +98,15 @@ class WorkerManager:
         kind = self.app.catalog.get(worker_type)
         workspace = (repo or Path.cwd()).absolute()
         require_program(kind, workspace)
-        made: list[str] = []
+        made: list[Worker] = []
         try:
-            while len(made) < count:
-                made.append((await spawn(self.engine, kind, workspace)).worker_id)
+            await spawn_all(self.engine, kind, workspace, count, made)
         except BaseException:
             with trio.move_on_after(CLOSE_PATIENCE, shield=True):
-                for worker_id in made:
-                    await self.close_worker(worker_id)
+                for worker in made:
+                    await self.close_worker(worker.worker_id)
             raise
-        return made
+        return [worker.worker_id for worker in sorted(made, key=lambda worker: worker.created)]
 
     async def close_worker(self, worker_id: str, *, grace_seconds: float = TERM_GRACE) -> bool:
         """End what a worker is doing and give its resources back; its results stay.
@@ -172,7 +160,7 @@ class WorkerManager:
         the result. Cancelling the caller ends the task.
         """
         run = self._begin(worker_id, prompt, timeout_seconds)
-        slot = _Slot(self._slots)
+        slot = Slot(self._slots)
 
         async def begin() -> Run:
             await slot.take()
@@ -381,7 +369,15 @@ class WorkerManager:
     async def health(self) -> Health:
         """How the workers are doing, taken together."""
         await self.recover()
-        return take_health(self.app.state, self.max_concurrent)
+        return take_health(self.app.state, self.max_concurrent, await self.sweep())
+
+    async def sweep(self, *, remove: bool = False) -> Swept:
+        """What places still hold for workers that are gone; ``remove`` takes it away."""
+        return await asking.sweep_places(self.engine, remove=remove)
+
+    async def diagnose(self, kinds: Sequence[WorkerType]) -> list[Check]:
+        """What plugins find of themselves, and of these worker types."""
+        return await asking.diagnose(self.engine, kinds)
 
 
 def _waits_elsewhere(state: StateDir, task: Task) -> bool:

@@ -7,6 +7,8 @@ keeper gives: a slot under the limit, a deadline without any engine, an end afte
 
 from __future__ import annotations
 
+import json
+import os
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,6 +16,8 @@ import attrs
 from mahavishnu_core.environment import ELSEWHERE
 from mahavishnu_core.keeper.family import MARK
 from mahavishnu_core.local import local_place, make_ready
+from mahavishnu_core.records import engine_lives as is_alive
+from mahavishnu_core.records import this_engine as known_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +26,15 @@ if TYPE_CHECKING:
     from mahavishnu_core.keeper_link import LocalRun
     from mahavishnu_core.models import Command, Task, Worker
 
-__all__ = ["Shim", "environment_elsewhere", "find_shim", "launch_shim", "require_workspace"]
+__all__ = [
+    "Shim",
+    "engine_lives",
+    "environment_elsewhere",
+    "find_shim",
+    "launch_shim",
+    "require_workspace",
+    "this_engine",
+]
 
 
 @attrs.frozen
@@ -78,3 +90,16 @@ async def find_shim(engine: Engine, task: Task) -> LocalRun:
     """A shim that an earlier engine handed over."""
     place = await local_place(engine)
     return place.link.watch(task)
+
+
+def this_engine() -> str:
+    """Names this engine, for a label on what it is making: that is nobody's as soon as the engine is gone."""
+    return json.dumps(dict(known_by(os.getpid())))
+
+
+def engine_lives(name: str) -> bool:
+    """Whether an engine is still there; one that ``this_engine`` did not name is not."""
+    try:
+        return is_alive({"engine": json.loads(name)})
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -45,7 +45,7 @@ def task_to_json(task: Task) -> dict[str, JSON]:
         "resume": task.resume,
         "created": task.created,
         "idempotency_key": task.idempotency_key,
-        "engine": dict(_this_engine(os.getpid())),
+        "engine": dict(this_engine(os.getpid())),
     }
 
 
@@ -68,6 +68,7 @@ def exit_from_json(data: Mapping[str, JSON]) -> Exit:
 
 
 @cache
-def _this_engine(pid: int) -> Mapping[str, JSON]:
+def this_engine(pid: int) -> Mapping[str, JSON]:
+    """What an engine is known by; ``pid`` is this process's, which a fork changes."""
     process = read_process(pid)
     return {"pid": pid, "start_time": process.start if process else 0, "boot_id": boot_id()}

@@ -542,6 +542,9 @@ class Elsewhere:
     @hookimpl
     def parse_progress(self, worker): ...
 
+    @hookimpl
+    def place_options(self, place): ...
+
 
 def test_a_hook_that_nobody_looks_at_is_said_not_to_be_looked_at():
     plugin = Elsewhere()

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pluggy
 import pytest
 
@@ -278,7 +279,9 @@ def test_the_page_names_every_part_of_the_contract_with_its_rows(robot: Subject)
         @pluggy.HookimplMarker("mahavishnu")
         def monitor(self, event): ...
 
-    subjects = [robot, open_subject("sqlite"), subject_of(host_of({"seen": Observer()}), "seen")]
+    places = ("place_options", "sweep", "diagnose")
+    yard = attrs.evolve(robot, hooks=places)  # the rows are looked at, not run
+    subjects = [robot, open_subject("sqlite"), subject_of(host_of({"seen": Observer()}), "seen"), yard]
     for part in contract._PARTS:
         found = [row.name.removeprefix("robot: ") for subject in subjects for row in part.rows(subject)]
         kinds = dict.fromkeys(re.sub(r"^(sample|agent) .*", r"\1 NAME", name) for name in found)

@@ -30,8 +30,9 @@ async def test_workers_are_spawned_with_ids_of_their_own(
 ) -> None:
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
         ids = await manager.spawn_workers("fake", 3)
+        assert [worker.worker_id for worker in manager.app.state.workers()] == ids
     assert len(set(ids)) == 3
-    assert place.spawned == ids
+    assert set(place.spawned) == set(ids)
 
 
 async def test_the_facts_of_a_place_are_kept_with_the_worker(
@@ -67,6 +68,37 @@ async def test_when_one_worker_cannot_be_spawned_none_is_left(
             await manager.spawn_workers("fake", 3)
         assert manager.app.state.workers() == []
     assert place.closed == place.spawned
+
+
+class SlowPlace(FakePlace):
+    """Takes a minute to make a worker ready, as a daemon may."""
+
+    async def _spawn(self, worker: Worker) -> Mapping[str, str]:
+        await trio.sleep(60)
+        return await super()._spawn(worker)
+
+
+async def test_workers_are_made_ready_all_at_once(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    place, began = SlowPlace(nursery), trio.current_time()
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        ids = await manager.spawn_workers("fake", 20)
+    assert trio.current_time() - began == pytest.approx(60)
+    assert (len(ids), sorted(ids)) == (20, sorted(place.spawned))
+
+
+async def test_spawning_that_is_cancelled_leaves_none(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    place = SlowPlace(nursery)
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        with trio.move_on_after(30) as scope:
+            await manager.spawn_workers("fake", 3)
+        assert scope.cancelled_caught
+        assert manager.app.state.workers() == []
+        assert list((manager.app.state.root / "workers").iterdir()) == []
+    assert place.spawned == []
 
 
 @pytest.mark.parametrize(("wanted", "used"), [(200, 100), (0, 1), (-5, 1)])
@@ -541,6 +573,6 @@ async def test_health_says_degraded_when_every_slot_is_taken(
             await trio.sleep(1)
             from mahavishnu_core.health import take_health
 
-            health = take_health(manager.app.state, manager.max_concurrent)
+            health = take_health(manager.app.state, manager.max_concurrent, await manager.sweep())
             await manager.cancel_tasks()
     assert (health.status, health.tasks_running, health.workers_active) == ("degraded", 1, 1)

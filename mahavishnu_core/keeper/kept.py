@@ -178,7 +178,8 @@ def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Ke
             launch.env,
             file_actions=files,
             setsid=True,
-            setsigmask=(),
+            # a shim lets it in as soon as it listens: one that died of it could end nothing and tell nothing
+            setsigmask=[signal.SIGTERM] if launch.shim else (),
             setsigdef=_RESET_SIGNALS,
         )
     process = read_process(pid)

@@ -6,11 +6,19 @@ from mahavishnu_core.settings.edit import set_value
 from mahavishnu_core.settings.files import user_config_dir
 from mahavishnu_core.settings.layers import SettingsDir, settings_dirs
 from mahavishnu_core.settings.load import Loaded, load_settings
+from mahavishnu_core.settings.options import Options, read_options
 from mahavishnu_core.settings.schema import (
     CONCURRENT_WORKERS,
     TIMEOUT_SECONDS,
+    Name,
+    Range,
     Role,
+    Rule,
+    Seconds,
     Settings,
+    Template,
+    Variable,
+    Variables,
     WorkerOverride,
 )
 from mahavishnu_core.settings.trust import trust
@@ -19,11 +27,20 @@ __all__ = [
     "CONCURRENT_WORKERS",
     "TIMEOUT_SECONDS",
     "Loaded",
+    "Name",
+    "Options",
+    "Range",
     "Role",
+    "Rule",
+    "Seconds",
     "Settings",
     "SettingsDir",
+    "Template",
+    "Variable",
+    "Variables",
     "WorkerOverride",
     "load_settings",
+    "read_options",
     "set_value",
     "settings_dirs",
     "trust",

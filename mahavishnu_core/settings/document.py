@@ -63,6 +63,13 @@ def describe(path: Path, problem: Problem) -> str:
     return one_line(": ".join(filter(None, (place, _spell(problem.key), problem.text))))
 
 
+def line_of(key: Key, lines: Mapping[Key, int]) -> int | None:
+    """The line of a key, or of the nearest thing that it is in."""
+    while key and key not in lines:
+        key = key[:-1]
+    return lines.get(key)
+
+
 def refuse(path: Path, problems: list[Problem]) -> SettingsError:
     """All the problems of a file as an error, in the order of its lines."""
     ordered = sorted(problems, key=lambda problem: problem.line or 0)

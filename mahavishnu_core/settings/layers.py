@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import attrs
 
 from mahavishnu_core.errors import SettingsError
-from mahavishnu_core.settings.document import Document, parse, refuse
+from mahavishnu_core.settings.document import Document, Key, line_of, parse, refuse
 from mahavishnu_core.settings.files import read_file, user_config_dir
 from mahavishnu_core.settings.schema import ECOSYSTEM_FIELDS, MAIN_FIELDS, TRUSTED_FIELDS, Settings
 from mahavishnu_core.settings.trust import SHIPPED, is_trusted
@@ -35,11 +35,26 @@ class SettingsDir:
 
 
 @attrs.frozen
+class Source:
+    """An entry of a list in a file, whose keys can be found there."""
+
+    path: Path
+    _lines: Mapping[Key, int]
+    _entry: Key
+
+    def line_of(self, key: Key) -> int | None:
+        """The line of a key of the entry, or of the nearest thing that it is in."""
+        return line_of((*self._entry, *key), self._lines)
+
+
+@attrs.frozen
 class Layer:
     """What one file, the environment or the command line sets: fields by name, with where each was read."""
 
     settings: Settings
     origins: Mapping[str, str]
+    sources: Mapping[Key, Source] = attrs.field(factory=dict)
+    """Where each entry under ``workers`` was read: ``(NAME,)``, and ``(NAME, OPTION)`` for each option."""
     withheld: Path | None = None
     """The file, where it asks for something that needs the user's trust first."""
 
@@ -93,9 +108,17 @@ def file_layer(path: Path, rank: Rank, environ: Mapping[str, str]) -> Layer:
     # setting such a field to nothing takes something away, which needs no trust
     asked = {field for field in TRUSTED_FIELDS & origins.keys() if getattr(settings, field)}
     if rank != "project" or not asked or is_trusted(path, content, environ):
-        return Layer(settings, origins)
+        return Layer(settings, origins, _sources(path, settings, document))
     obeyed = {field: origin for field, origin in origins.items() if field not in asked}
     return Layer(settings, obeyed, withheld=path)
+
+
+def _sources(path: Path, settings: Settings, document: Document) -> dict[Key, Source]:
+    found: dict[Key, Source] = {}
+    for index, entry in enumerate(settings.workers):
+        source = Source(path, document.lines, ("workers", index))
+        found |= dict.fromkeys(((entry.name,), *((entry.name, key) for key in entry.options or ())), source)
+    return found
 
 
 def variables_layer(environ: Mapping[str, str]) -> Layer:

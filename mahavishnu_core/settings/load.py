@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mahavishnu_core.models import JSON
-    from mahavishnu_core.settings.layers import Layer, SettingsDir
+    from mahavishnu_core.settings.document import Key
+    from mahavishnu_core.settings.layers import Layer, SettingsDir, Source
 
 T = TypeVar("T")
 
@@ -32,6 +33,8 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     origins: Mapping[str, str] = attrs.field(factory=dict)
     """The file, variable or ``command line`` of each field, of each ``workers.NAME`` and ``roles.NAME``."""
+    sources: Mapping[Key, Source] = attrs.field(factory=dict)
+    """Where ``(NAME,)``, an entry under ``workers``, and ``(NAME, OPTION)`` were last read."""
     untrusted: tuple[Path, ...] = ()
     """Project files that ask for commands or variables, and are not obeyed in that for want of trust."""
 
@@ -58,7 +61,8 @@ def load_settings(
         settings = attrs.evolve(settings, max_concurrent_workers=limit)
         where = f"{origins['max_concurrent_workers']}: max_concurrent_workers"
         warnings.append(f"{where}: must be {CONCURRENT_WORKERS}: {limit} is used")
-    return Loaded(settings, tuple(map(one_line, warnings)), origins, tuple(withheld))
+    sources = {key: source for layer in found for key, source in layer.sources.items()}
+    return Loaded(settings, tuple(map(one_line, warnings)), origins, sources, tuple(withheld))
 
 
 def _read(

@@ -60,6 +60,17 @@ def _matches(pattern: str) -> Callable[[str], bool]:
     return lambda text: compiled.fullmatch(text) is not None
 
 
+def _is_json(value: object) -> bool:
+    match value:
+        case dict():
+            return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+        case list():
+            return all(map(_is_json, value))
+        case float():
+            return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str)
+
+
 Name: TypeAlias = Annotated[
     str,
     Rule(
@@ -83,6 +94,11 @@ Variables: TypeAlias = Annotated[
         _matches(r"[A-Za-z_][A-Za-z0-9_]*\*?"),
     ),
 ]
+
+Option: TypeAlias = Annotated[
+    object, Rule("must be text, a finite number, true or false, a list, or keys with values", _is_json)
+]
+"""What only the plugin of a place can check."""
 
 
 @attrs.frozen
@@ -116,6 +132,7 @@ class WorkerOverride:
     pass_env: tuple[Variables, ...] | None = None
     env: Mapping[Variable, str] | None = attrs.field(default=None, repr=False)
     install: str | None = None
+    options: Mapping[str, Option] | None = None
 
 
 Kind = TypeVar("Kind", WorkerOverride, WorkerType)
@@ -156,6 +173,14 @@ the depth, which a worker could otherwise raise for itself.
 
 
 def laid_over(below: Kind, override: WorkerOverride) -> Kind:
-    """A type, or an entry of a lower layer, with what an entry names changed in it."""
+    """A type, or an entry of a lower layer, with what an entry names changed in it.
+
+    Of the options each is named by itself; those of another place than the one below begin anew.
+    """
     fields = {name: getattr(override, name) for name in attrs.fields_dict(WorkerOverride)}
-    return attrs.evolve(below, **{name: value for name, value in fields.items() if value is not None})
+    changed = {name: value for name, value in fields.items() if value is not None}
+    is_moved = below.place is not None and changed.get("place", below.place) != below.place
+    if is_moved or "options" in changed:
+        changed["options"] = {} if is_moved else dict(below.options or {})
+        changed["options"] |= override.options or {}
+    return attrs.evolve(below, **changed)

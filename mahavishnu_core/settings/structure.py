@@ -5,6 +5,7 @@ Import it where it is used: cattrs takes its time to load.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, partial
 from itertools import chain, islice
@@ -20,7 +21,7 @@ from cattrs import (
     IterableValidationNote,
 )
 
-from mahavishnu_core.settings.document import MAX_PROBLEMS, MORE, Document, Key, Problem
+from mahavishnu_core.settings.document import MAX_PROBLEMS, MORE, Document, Key, Problem, line_of
 from mahavishnu_core.settings.schema import ECOSYSTEM_FIELDS, MAIN_FIELDS, Rule, Settings
 from mahavishnu_core.settings.suggest import did_you_mean
 
@@ -59,10 +60,21 @@ def structure(document: Document, allowed: Collection[str]) -> tuple[Settings, l
     strangers = (_stranger(key, allowed) for key in document.data if key not in allowed)
     found = chain(faults, _repeated(named), strangers)
     problems = [
-        attrs.evolve(problem, line=_line_of(problem.key, document)) for problem in islice(found, MAX_PROBLEMS)
+        attrs.evolve(problem, line=line_of(problem.key, document.lines))
+        for problem in islice(found, MAX_PROBLEMS)
     ]
     more = [Problem((), MORE)] if next(found, None) else []
     return settings, [*document.problems, *problems, *more]
+
+
+def structure_as(data: Mapping[str, object], kind: type[T]) -> tuple[T | None, list[tuple[Key, str]]]:
+    """The data as an attrs class, or all that is wrong with them: where, and what."""
+    try:
+        return _converter().structure(dict(data), kind), []
+    except BaseValidationError as error:
+        faults = _walk(error, ())
+        found = [(problem.key, problem.text) for problem in islice(faults, MAX_PROBLEMS)]
+        return None, [*found, ((), MORE)] if next(faults, None) else found
 
 
 def _stranger(key: str, allowed: Collection[str]) -> Problem:
@@ -83,12 +95,6 @@ def _repeated(data: Mapping[str, object]) -> Iterator[Problem]:
                 if name in seen:
                     yield Problem((field, index, "name"), f"{name!r} is here twice")
                 seen.add(name)
-
-
-def _line_of(key: Key, document: Document) -> int | None:
-    while key and key not in document.lines:
-        key = key[:-1]
-    return document.lines.get(key)
 
 
 # --- what cattrs found, walked into problems
@@ -129,6 +135,7 @@ def _converter() -> Converter:
     for kind in (bool, int, str):
         made.register_structure_hook(kind, _exact)
     made.register_structure_hook(float, _number)
+    made.register_structure_hook_func(partial(operator.is_, object), lambda value, _: value)
 
     def items(value: object, kind: object) -> tuple[object, ...]:
         wanted = cast("type[list[object]]", list[get_args(kind)[0]])  # type: ignore[misc]  # made at run time

@@ -11,6 +11,7 @@ from mahavishnu_core.testing.contract import (
     misbehaving,
     observers,
     parsers,
+    places,
     storages,
 )
 from mahavishnu_core.testing.contract.row import Broken, DoesNotApply, Outcome, Row
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Broken", "DoesNotApply", "Outcome", "Row", "rows_for", "rows_of"]
 
-_PARTS = (declared, commands, parsers, clocked, storages, observers, misbehaving)
+_PARTS = (declared, commands, parsers, clocked, places, storages, observers, misbehaving)
 
 
 def rows_for(plugin: str) -> list[Row]:

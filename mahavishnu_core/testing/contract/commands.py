@@ -56,7 +56,7 @@ def rows(subject: Subject) -> Iterator[Row]:
         ),
         "resume": ("a later task goes on with the conversation that the earlier one named", _resumes),
     }
-    for kind in subject.types:
+    for kind in subject.agent_types:
         for name, (promise, look) in looks.items():
             yield Row(f"{kind.name}: {name}", promise, partial(look, subject, kind))
 

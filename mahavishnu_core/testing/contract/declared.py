@@ -124,6 +124,8 @@ def _is_a_fit_type(kind: WorkerType) -> str:
 def _has_samples(subject: Subject, kind: WorkerType) -> str:
     if kind.agent == CORE_AGENT:
         raise DoesNotApply("its agent is the core's own")
+    if subject.lends_place(kind):
+        raise DoesNotApply(f"its agent {kind.agent!r} is another plugin's")
     found = subject.samples_of(kind)
     require(found, "no samples: offer recorded runs of its program in the hook 'samples'")
     completed = sum(sample.status is WorkerStatus.COMPLETED for sample in found)
@@ -186,9 +188,9 @@ def _nobody_looks_at(subject: Subject) -> Iterator[tuple[str, str, str]]:
     if "search_results" in subject.hooks and "store_result" not in subject.hooks:
         yield "search", "search_results", "it stores nothing that could be looked for"
     if not subject.types:
-        for hook in ("execute", "parse_progress"):
+        for part, hook in (("agent", "execute"), ("agent", "parse_progress"), ("place", "place_options")):
             if hook in subject.hooks:
-                yield "agent", hook, "it offers no worker type to try it with"
+                yield part, hook, "it offers no worker type to try it with"
 
 
 def _does_not_apply(reason: str) -> str:

@@ -42,7 +42,7 @@ def rows(subject: Subject) -> Iterator[Row]:
         "absurd": ("no line makes its parser raise, or stay away, whatever it holds", _never_raises),
         "events": ("what it gives are events, and can be written as JSON", _gives_events),
     }
-    for kind in subject.types:
+    for kind in subject.agent_types:
         for name, (promise, look) in looks.items():
             yield Row(f"{kind.name}: {name}", promise, partial(look, subject, kind))
 

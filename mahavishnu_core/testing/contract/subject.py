@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
 
+from mahavishnu_core.catalog import CORE_AGENT, CORE_PLACE
 from mahavishnu_core.entry_points import discover
 from mahavishnu_core.errors import PluginError, UsageError
 from mahavishnu_core.events import Finished
@@ -44,6 +45,15 @@ class Subject:
     samples: tuple[Sample, ...]
     odd: tuple[str, ...]
     """What it offers beside them that is neither a worker type nor a sample."""
+
+    @property
+    def agent_types(self) -> tuple[WorkerType, ...]:
+        """The worker types whose agents are looked at: not those of other plugins in a place of its own."""
+        return tuple(kind for kind in self.types if not self.lends_place(kind))
+
+    def lends_place(self, kind: WorkerType) -> bool:
+        """Whether a type runs another plugin's agent in this plugin's place."""
+        return kind.place != CORE_PLACE and kind.agent != CORE_AGENT and "execute" not in self.hooks
 
     def samples_of(self, kind: WorkerType) -> list[Sample]:
         return [sample for sample in self.samples if sample.worker_type == kind.name]

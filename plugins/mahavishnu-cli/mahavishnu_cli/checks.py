@@ -9,36 +9,27 @@ import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import attrs
 
+from mahavishnu_cli.words import SWEEP_ADVICE
 from mahavishnu_core.errors import MahavishnuError
-from mahavishnu_core.health import containment
+from mahavishnu_core.health import Check, Grade, containment
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from mahavishnu_core.catalog import Entry
     from mahavishnu_core.host import Host
-    from mahavishnu_core.models import WorkerType
+    from mahavishnu_core.models import Swept, WorkerType
     from mahavishnu_core.state import StateDir
-
-Grade: TypeAlias = Literal["ok", "warning", "problem"]
 
 _MIB = 1024 * 1024
 _OWN = ("shell", "generic")
 """Agents whose programs are anybody's: what those do with ``--version`` nobody knows."""
-
-
-@attrs.frozen
-class Check:
-    """How one thing is. A problem keeps something from working that is needed; a warning does not."""
-
-    subject: str
-    grade: Grade
-    detail: str
-    advice: str = ""
+_CHOOSE = "choose another with 'mahavishnu config set worker_default_type NAME'"
+_LOCAL = "local"
 
 
 def check_python() -> Check:
@@ -133,16 +124,39 @@ def check_type(entry: Entry, program: str | None, version: str | None, *, is_def
     kind = entry.type
     subject = f"type {kind.name}" + (" (default)" if is_default else "")
     grade: Grade = "problem" if is_default else "warning"
-    other = "choose another with 'mahavishnu config set worker_default_type NAME'" if is_default else ""
+    other = _CHOOSE if is_default else ""
     if entry.unavailable:
         return Check(subject, grade, f"not available: {entry.unavailable}", other)
-    if kind.place != "local":
+    if kind.place != _LOCAL:
         return Check(subject, "ok", f"agent {kind.agent} in {kind.place}")
     if program is None:
         install = f"install it: {kind.install}" if kind.install else "install it, or add it to PATH"
         advice = "; or ".join(filter(None, (install, other)))
         return Check(subject, grade, f"its program is not in PATH: {kind.command_template}", advice)
     return Check(subject, "ok", f"{program}" + (f", {version}" if version else ""))
+
+
+def with_diagnoses(
+    own: Iterable[tuple[Entry, Check]], found: Sequence[Check], default: str
+) -> tuple[list[Check], list[Check]]:
+    """The checks of types, those of plugins in place of ours where the place is theirs; and all others."""
+    types: list[Check] = []
+    taken: set[str] = set()
+    for entry, check in own:
+        subject = f"type {entry.type.name}"
+        is_theirs = entry.type.place != _LOCAL and not entry.unavailable
+        said = [each for each in found if each.subject == subject] if is_theirs else []
+        taken |= {each.subject for each in said}
+        types += [_of_default(each) if entry.type.name == default else each for each in said] or [check]
+    return types, [check for check in found if check.subject not in taken]
+
+
+def _of_default(check: Check) -> Check:
+    """The check of the default type: what is a warning for another is a problem for it."""
+    marked = attrs.evolve(check, subject=f"{check.subject} (default)")
+    if check.grade == "ok":
+        return marked
+    return attrs.evolve(marked, grade="problem", advice="; or ".join(filter(None, (check.advice, _CHOOSE))))
 
 
 def probes_version(kind: WorkerType) -> bool:
@@ -171,6 +185,13 @@ def check_searching(failures: Mapping[str, str]) -> Iterator[Check]:
     for storage, error in failures.items():
         advice = "mend it, then run 'mahavishnu results sync'"
         yield Check("storages", "problem", f"{storage} does not work: {error}", advice)
+
+
+def check_leftovers(swept: Swept) -> Iterator[Check]:
+    for leftover in swept.leftovers:
+        yield Check("left over", "warning", str(leftover), SWEEP_ADVICE)
+    for failure in swept.failures:
+        yield Check("left over", "warning", f"not known: {failure}")
 
 
 def check_any_type(entries: Collection[Check]) -> Iterator[Check]:

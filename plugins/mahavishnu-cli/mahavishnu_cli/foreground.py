@@ -61,12 +61,16 @@ class Foreground:
         self.interrupts.answer = self._answer
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.progress.run)
-            async with trio.open_nursery() as working:
-                working.start_soon(self._recover)
-                await trio.lowlevel.checkpoint()  # it has looked what there is, before we add to it
-                for _ in range(width):
-                    working.start_soon(work)
+            with self.manager.listening(self.progress.notice):
+                await self._work_off(width, work)
             nursery.cancel_scope.cancel()
+
+    async def _work_off(self, width: int, work: Job) -> None:
+        async with trio.open_nursery() as working:
+            working.start_soon(self._recover)
+            await trio.lowlevel.checkpoint()  # it has looked what there is, before we add to it
+            for _ in range(width):
+                working.start_soon(work)
 
     async def _recover(self) -> None:
         """Settle and store meanwhile what ended while no engine looked."""

@@ -23,12 +23,15 @@ _lost: list[str] = []
 _kept: list[TextIO] = []
 """The standard output for results, while others are given standard error in its place."""
 _unread: list[TextIO] = []
+_passing: list[str] = []
+"""The line on the terminal that the next one takes the place of."""
 
 
 def prepare() -> None:
     """Have text that the terminal's encoding lacks written as escapes, instead of failing."""
     _lost.clear()
     _unread.clear()
+    _passing.clear()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -84,7 +87,18 @@ def emit_bytes(data: bytes) -> None:
 
 def say(text: str) -> None:
     """Write a line for people to standard error."""
+    if _passing:
+        replace_line("")
     _write(sys.stderr, _visible(text) + "\n")
+
+
+def replace_line(text: str) -> None:
+    """Show a line on the terminal in place of the one before; an empty one takes that away."""
+    if not text and not _passing:
+        return
+    _passing[:] = [text] if text else []
+    # without wrapping: of a longer line only what is on the cursor's own would be erased
+    _write(sys.stderr, f"\r\x1b[2K\x1b[?7l{_visible(text)}\x1b[?7h")
 
 
 def complain(text: str) -> None:

@@ -40,8 +40,8 @@ _STYLES = {
     WorkerStatus.RUNNING: "cyan",
 }
 _PREVIEW = 200
-_FRAME = 4
-"""Lines that are no workers: header, caption, and room for the prompt."""
+_FRAME = 5
+"""Lines that are no workers: header, caption, notice, and room for the prompt."""
 _MOST_ENDED = 200
 
 
@@ -56,15 +56,20 @@ class LiveView:
     _ended: deque[WorkerReport] = attrs.field(factory=lambda: deque(maxlen=_MOST_ENDED))
     _successful: int = 0
     _failed: int = 0
+    _notice: str = ""
 
     def begin(self, worker_id: str) -> None:
         self._running[worker_id] = None
+        self._notice = ""  # what it waited for is there
 
     def end(self, result: WorkerResult) -> None:
         self._running.pop(result.worker_id, None)
         self._ended.extend(self._reports.monitor_workers([result.worker_id]))
         self._successful += result.is_success()
         self._failed += not result.is_success()
+
+    def notice(self, text: str) -> None:
+        self._notice = text
 
     async def run(self) -> None:
         from rich.live import Live
@@ -92,7 +97,7 @@ class LiveView:
         picture.caption_justify = "left"
         return picture
 
-    def _caption(self) -> str:
+    def _caption(self) -> Text:
         running = len(self._running)
         waiting = self._total - running - self._successful - self._failed
         parts = {
@@ -101,7 +106,10 @@ class LiveView:
             "successful": self._successful,
             "failed": self._failed,
         }
-        return ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+        counts = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+        caption = _text("\n".join(filter(None, (counts, self._notice))), "dim")
+        caption.no_wrap, caption.overflow = True, "ellipsis"
+        return caption
 
 
 def print_summary(results: Sequence[WorkerResult]) -> None:
@@ -124,7 +132,7 @@ def _console() -> Console:
 def _grid(*columns: str) -> Table:
     from rich.table import Table
 
-    grid = Table(box=None, pad_edge=False, expand=True, header_style="bold", caption_style="dim")
+    grid = Table(box=None, pad_edge=False, expand=True, header_style="bold")
     for name in columns:
         is_long = name in {"activity", "first line"}
         is_number = name in {"time", "tokens", "cost"}

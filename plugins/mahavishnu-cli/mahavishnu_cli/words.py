@@ -1,8 +1,14 @@
-"""Figures in words: durations, token counts, costs."""
+"""Figures in words: durations, token counts, costs; and words that several commands say."""
 
 from __future__ import annotations
 
 _MINUTE, _HOUR = 60, 3600
+
+SWEEP_ADVICE = (
+    "remove it with 'mahavishnu workers close --all', which closes open workers too; "
+    "with --dry-run it says what it would do"
+)
+"""What to do about leftovers."""
 
 
 def duration(seconds: float | None) -> str:

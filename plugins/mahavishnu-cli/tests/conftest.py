@@ -90,6 +90,12 @@ class Home:
         path.chmod(0o755 if text.startswith("#!") else 0o644)
         return path
 
+    def offer_type_without_place(self, name: str) -> None:
+        """Settings of the user's with a type in a place that no plugin brings."""
+        path = self.path / "config/mahavishnu/ecosystem.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"workers:\n  - {{name: {name}, agent: shell, place: nowhere}}\n")
+
     def execute(self, prompt: str, *more: str) -> Ran:
         return self.run("workers", "execute", "-t", "shell", "-n", "1", "-p", prompt, *more)
 
@@ -105,6 +111,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.setenv("MAHAVISHNU_STATE_DIR", str(made.state))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-docker.sock")  # whatever this machine has
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     return made

@@ -28,7 +28,6 @@ import pytest
         (["workers", "execute", "--worker", "nope", "-p", "x"], 2, "there is no worker 'nope'"),
         (["workers", "execute", "--worker", "../x", "-p", "x"], 2, "there is no worker '../x'"),
         (["workers", "execute", "-t", "shell", "-p", "x", "--repo", "gone"], 2, "is not a directory"),
-        (["workers", "execute", "-t", "container", "-p", "x"], 3, "mahavishnu-container"),
         (["workers", "close"], 2, "or say --all"),
         (["workers", "close", "nope"], 2, "there is no worker 'nope'"),
         (["workers", "logs", "nope"], 2, "there is no worker 'nope'"),
@@ -60,6 +59,13 @@ def test_a_missing_program_is_named_with_what_to_install(home, monkeypatch):
     assert "'claude' is not installed" in ran.err
     assert "npm install -g @anthropic-ai/claude-code" in ran.err
     assert not list(home.path.glob("state/workers/*"))
+
+
+def test_a_type_whose_place_is_missing_is_told_with_what_to_install(home):
+    home.offer_type_without_place("boxed")
+    ran = home.run("workers", "execute", "-t", "boxed", "-p", "x")
+    assert (ran.status, ran.err.count("\n")) == (3, 1)
+    assert "pip install mahavishnu-nowhere" in ran.err
 
 
 def test_all_faults_of_the_settings_are_said_at_once(home):

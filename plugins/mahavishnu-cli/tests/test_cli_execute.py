@@ -144,10 +144,11 @@ def test_closing_a_worker_ends_its_task(home, waiting, bell):
 
 
 def test_the_types_say_what_they_are_and_why_one_cannot_be_used(home):
+    home.offer_type_without_place("boxed")
     found = {kind["name"]: kind for kind in home.run("workers", "types", "--json").json["types"]}
     assert found["shell"]["available"]
     assert found["shell"]["agent"] == "shell"
-    assert "container" in found["container-executor"]["unavailable"]
+    assert "mahavishnu-nowhere" in found["boxed"]["unavailable"]
     assert "terminal-claude" in home.run("workers", "types").out
 
 
@@ -162,6 +163,8 @@ def test_health_counts_workers_and_tasks(home):
         "tasks_pending": 0,
         "max_concurrent": 10,
         "not_stored": [],
+        "leftovers": [],
+        "not_swept": [],
     }
     assert home.run("workers", "health").out.startswith("healthy: 1 ")
 

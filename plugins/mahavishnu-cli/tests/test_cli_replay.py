@@ -274,7 +274,8 @@ def test_an_unknown_type_is_told_with_the_nearest(home):
 
 
 def test_a_type_whose_plugin_is_not_there_ends_in_3(home):
-    ran = home.run("replay", record(home, *GOOD), "-t", "container")
+    home.offer_type_without_place("boxed")
+    ran = home.run("replay", record(home, *GOOD), "-t", "boxed")
     assert (ran.status, ran.err.count("\n")) == (3, 1)
 
 

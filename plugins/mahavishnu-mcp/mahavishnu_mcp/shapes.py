@@ -41,7 +41,7 @@ class TaskReport(Shape):
         bool, Field(description="Whether a text here is only a beginning: read the whole at output_uri.")
     ]
     output_size: Annotated[int, Field(description="Bytes of the whole answer, in UTF-8.")]
-    activity: Annotated[str, Field(description="The last tool used or words said, while it runs.")]
+    activity: Annotated[str, Field(description="The last tool used, words said or progress, while it runs.")]
     exit_code: int | None
     duration_seconds: float | None
     metadata: Annotated[
@@ -126,6 +126,19 @@ class Closed(Shape):
     already_closed: list[str]
 
 
+class Remnant(Shape):
+    """What a place held for a worker that is gone."""
+
+    name: str
+    worker_id: str
+    detail: Annotated[str, Field(description="Why nobody needs it.")]
+
+
+class AllClosed(Closed):
+    removed: Annotated[list[Remnant], Field(description="What was left over from workers that are gone.")]
+    not_swept: Annotated[list[str], Field(description="Plugins that could not remove it, and why.")]
+
+
 class ServerHealth(Shape):
     status: Literal["healthy", "degraded"]
     workers_active: int
@@ -134,3 +147,8 @@ class ServerHealth(Shape):
     max_concurrent: int
     not_stored: Annotated[list[str], Field(description="Tasks that some storage does not have yet.")]
     containment: str
+    leftovers: Annotated[
+        list[str],
+        Field(description="What is left over from workers that are gone: worker_close_all removes it."),
+    ]
+    not_swept: Annotated[list[str], Field(description="Plugins that cannot say what is left over, and why.")]

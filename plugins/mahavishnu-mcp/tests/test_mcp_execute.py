@@ -7,7 +7,17 @@ import pytest
 import trio
 
 from mahavishnu_core.errors import PluginError
-from mahavishnu_core.events import Finished, Notice, Text, Thinking, Tokens, ToolCall, ToolResult, Usage
+from mahavishnu_core.events import (
+    Finished,
+    Notice,
+    Progress,
+    Text,
+    Thinking,
+    Tokens,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
 from mahavishnu_core.state import StateDir
 from mahavishnu_core.testing.fakes import Hang, Leave
 
@@ -88,6 +98,20 @@ async def test_every_text_and_every_tool_call_is_told_in_order(autojump_clock, d
         f"{task_id} notice: retry: again in 3 s",
         f"{task_id} uses: Read {{}}",
         f"{task_id} says: last\\x1b words of it",
+    ]
+    heard.assert_growing()
+
+
+async def test_what_programs_report_is_told_and_no_number_goes_back(autojump_clock, desk, place):
+    place.does(Progress("half", 0.5), ToolCall("1", "Bash", {}), Progress("less", 0.25), Progress(), DONE)
+    (worker_id,) = await desk.spawn()
+    heard = Heard()
+    await desk.client.call_tool("worker_execute", {"worker_id": worker_id, "prompt": "go"}, None, heard)
+    assert heard.messages[1:] == [
+        f"{worker_id}.1 reports: half (50%)",
+        f"{worker_id}.1 uses: Bash {{}}",
+        f"{worker_id}.1 reports: less (25%)",
+        f"{worker_id}.1 reports: it goes on",
     ]
     heard.assert_growing()
 

@@ -33,11 +33,12 @@ _ITEMS = ("roles", "workers")
 @click.pass_obj
 def show(start: Start, as_json: bool) -> int:
     """Show the settings that hold, and where each comes from."""
-    values, origins = _values(start.settings), start.app.loaded.origins
+    values, loaded = _values(start.settings), start.app.loaded
+    start.app.read()
     if as_json:
-        emit_json({"settings": values, "origins": {**origins}})
+        emit_json({"settings": values, "origins": {**loaded.origins}})
     else:
-        emit(table(("KEY", "FROM", "VALUE"), _rows(values, origins)))
+        emit(table(("KEY", "FROM", "VALUE"), _rows(values, loaded)))
     return 0
 
 
@@ -59,16 +60,23 @@ def _plain(value: JSON | tuple[JSON, ...]) -> JSON:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _rows(values: Mapping[str, JSON], origins: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+def _rows(values: Mapping[str, JSON], loaded: core.Loaded) -> Iterator[tuple[str, str, str]]:
     """Key, origin and value; what an item says as ``workers.NAME.KEY``."""
     for key, value in values.items():
         if key not in _ITEMS:
-            yield key, origins.get(key, _DEFAULT), json.dumps(value, ensure_ascii=False)
+            yield key, loaded.origins.get(key, _DEFAULT), _text(value)
             continue
         for item in cast("list[dict[str, JSON]]", value):
-            name = f"{key}.{item.pop('name')}"
+            name = str(item.pop("name"))
+            options = cast("dict[str, JSON]", item.pop("options", {}))
             for field, said in item.items():
-                yield f"{name}.{field}", origins.get(name, _DEFAULT), json.dumps(said, ensure_ascii=False)
+                yield f"{key}.{name}.{field}", loaded.origins.get(f"{key}.{name}", _DEFAULT), _text(said)
+            for option, said in options.items():
+                yield f"{key}.{name}.options.{option}", str(loaded.sources[name, option].path), _text(said)
+
+
+def _text(value: JSON) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 @click.command("check", epilog=example("mahavishnu config check && echo fine"))

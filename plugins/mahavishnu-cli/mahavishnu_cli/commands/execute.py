@@ -12,6 +12,7 @@ import click
 from mahavishnu_cli.border import worst
 from mahavishnu_cli.completing import worker_ids as complete_worker_ids
 from mahavishnu_cli.foreground import Foreground
+from mahavishnu_cli.notices import noticing
 from mahavishnu_cli.options import example, json_option, jsonl_option, repo_option, type_option
 from mahavishnu_cli.progress import on_terminal, open_progress
 from mahavishnu_cli.show import Style, finish, style_of
@@ -99,7 +100,8 @@ def execute(
         if ids:
             await manager.recover()  # a task that ended unseen does not keep its worker busy
         else:
-            ids = await manager.spawn_workers(kind, count or _DEFAULT_COUNT, repo=repo)
+            with noticing(manager):
+                ids = await manager.spawn_workers(kind, count or _DEFAULT_COUNT, repo=repo)
         if detach:
             return await _detach(manager, ids, text, timeout, style)
         return await _see_through(manager, interrupts, ids, text, timeout, style)

@@ -8,12 +8,13 @@ import click
 
 from mahavishnu_cli.options import example, json_option
 from mahavishnu_cli.streams import emit, emit_json
-from mahavishnu_cli.words import counted
+from mahavishnu_cli.words import SWEEP_ADVICE, counted
 
 if TYPE_CHECKING:
     from mahavishnu_cli.signals import Interrupts
     from mahavishnu_cli.start import Start
     from mahavishnu_core import WorkerManager
+    from mahavishnu_core.health import Health
 
 
 @click.command(
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 def health(start: Start, as_json: bool) -> int:
     """Say how the workers are doing, taken together.
 
-    It is degraded while every slot is taken, or while a storage does not have a result yet.
+    It is degraded while every slot is taken, while a storage does not have a result yet, and while a place
+    holds something for workers that are gone, or cannot say whether it does.
     """
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
@@ -33,14 +35,23 @@ def health(start: Start, as_json: bool) -> int:
         if as_json:
             emit_json(found.to_dict())
             return 0
-        emit(
-            f"{found.status}: {counted(found.workers_active, 'worker')} open, "
-            f"{found.tasks_running} of at most {found.max_concurrent} tasks running, "
-            f"{found.tasks_pending} waiting"
-        )
-        if found.not_stored:
-            tasks = " ".join(found.not_stored)
-            emit(f"not stored everywhere yet: {tasks}: try again with 'mahavishnu results sync'")
+        emit(_in_words(found))
         return 0
 
     return start.manage(body)
+
+
+def _in_words(found: Health) -> str:
+    lines = [
+        f"{found.status}: {counted(found.workers_active, 'worker')} open, "
+        f"{found.tasks_running} of at most {found.max_concurrent} tasks running, "
+        f"{found.tasks_pending} waiting"
+    ]
+    if found.not_stored:
+        tasks = " ".join(found.not_stored)
+        lines.append(f"not stored everywhere yet: {tasks}: try again with 'mahavishnu results sync'")
+    lines += [f"left over: {leftover}" for leftover in found.leftovers]
+    if found.leftovers:
+        lines.append(SWEEP_ADVICE)
+    lines += [f"not known what is left over: {failure}" for failure in found.not_swept]
+    return "\n".join(lines)

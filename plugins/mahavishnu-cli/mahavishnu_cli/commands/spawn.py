@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mahavishnu_cli.notices import noticing
 from mahavishnu_cli.options import example, json_option, repo_option, type_option
 from mahavishnu_cli.streams import emit, emit_json, say
 from mahavishnu_cli.words import counted
@@ -45,7 +46,8 @@ def spawn(start: Start, type_name: str | None, count: int, repo: Path | None, as
     kind = start.worker_type(type_name)
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
-        ids = await manager.spawn_workers(kind, count, repo=repo)
+        with noticing(manager):
+            ids = await manager.spawn_workers(kind, count, repo=repo)
         if as_json:
             emit_json([*ids])
         else:

@@ -47,6 +47,7 @@ def _to_dict(entry: Entry) -> dict[str, JSON]:
         "description": kind.description,
         "command_template": kind.command_template,
         "result_storage": kind.result_storage,
+        "options": {**kind.options},
         "available": entry.unavailable is None,
         "unavailable": entry.unavailable,
         "source": entry.source,

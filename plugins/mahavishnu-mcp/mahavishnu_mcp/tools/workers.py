@@ -13,8 +13,9 @@ from pydantic import Field
 from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_mcp.answers import answer
 from mahavishnu_mcp.callers import refuse_workers
+from mahavishnu_mcp.notices import telling_notices
 from mahavishnu_mcp.service import Service
-from mahavishnu_mcp.shapes import Closed, ServerHealth, Spawned, WorkerList
+from mahavishnu_mcp.shapes import AllClosed, Closed, Remnant, ServerHealth, Spawned, WorkerList
 
 WorkerId = Annotated[str, Field(description="As worker_spawn or worker_list gave it.", max_length=100)]
 
@@ -56,7 +57,9 @@ class WorkerTools:
         app = service.manager.app
         kind = worker_type or app.loaded.settings.worker_default_type
         workspace = service.roots.workspace(repo)
-        return Spawned(worker_ids=await service.manager.spawn_workers(kind, count, repo=workspace))
+        async with telling_notices(service.manager, ctx):
+            ids = await service.manager.spawn_workers(kind, count, repo=workspace)
+        return Spawned(worker_ids=ids)
 
     async def worker_list(self) -> Annotated[CallToolResult, WorkerList]:
         """List the open workers with what each is doing: status (pending, starting, running, completed,
@@ -78,9 +81,9 @@ class WorkerTools:
         ids = [worker_id]
         return Closed(closed=ids if was_open else [], already_closed=[] if was_open else ids)
 
-    async def worker_close_all(self) -> Closed:
-        """End every open worker, also those that other programs have spawned. Results stay. To end only your
-        own, close each with worker_close.
+    async def worker_close_all(self) -> AllClosed:
+        """End every open worker, also those that other programs have spawned, and remove what is left over
+        from workers that are gone. Results stay. To end only your own, close each with worker_close.
 
         CLI twin: mahavishnu workers close --all
         """
@@ -100,11 +103,17 @@ class WorkerTools:
                 nursery.start_soon(close, worker.worker_id)
         if failures:
             raise MahavishnuError("; ".join([f"{len(closed)} closed", *sorted(failures)]))
-        return Closed(closed=sorted(closed), already_closed=[])
+        swept = await manager.sweep(remove=True)
+        return AllClosed(
+            closed=sorted(closed),
+            already_closed=[],
+            removed=[Remnant(**attrs.asdict(leftover)) for leftover in swept.leftovers],
+            not_swept=list(swept.failures),
+        )
 
     async def worker_health(self) -> ServerHealth:
-        """How the workers are doing, taken together: how many run, wait, may run at once, and whether a
-        storage lags behind (degraded).
+        """How the workers are doing, taken together: how many run, wait, may run at once, whether a storage
+        lags behind, and what is left over from workers that are gone (both: degraded).
 
         CLI twin: mahavishnu workers health
         """

@@ -1,0 +1,39 @@
+"""How many tasks run at once in one manager, and the turn of each."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    import trio
+
+_LEAST, _MOST = 1, 100
+
+
+@attrs.define
+class Slot:
+    """One place among those for running commands: taken at most once, given back once."""
+
+    _slots: trio.Semaphore
+    _is_held: bool = False
+
+    async def take(self) -> None:
+        await self._slots.acquire()
+        self._is_held = True
+
+    def give_back(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._slots.release()
+
+
+def within_bounds(wanted: int) -> int:
+    """The nearest number of tasks that may run at once; the caller's caller is warned where it is another."""
+    width = max(_LEAST, min(wanted, _MOST))
+    if width != wanted:
+        text = f"max_concurrent {wanted} is not between {_LEAST} and {_MOST}: {width} is used"
+        warnings.warn(text, stacklevel=3)
+    return width
