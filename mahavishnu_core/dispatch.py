@@ -37,7 +37,9 @@ async def spawn(engine: Engine, kind: WorkerType, workspace: Path) -> Worker:
     return worker
 
 
-async def spawn_all(engine: Engine, kind: WorkerType, workspace: Path, count: int, made: list[Worker]) -> None:
+async def spawn_all(
+    engine: Engine, kind: WorkerType, workspace: Path, count: int, made: list[Worker]
+) -> None:
     """Make so many workers ready at once, and add each to ``made`` when it is.
 
     Raises the first error; then the others are given up.

@@ -41,8 +41,8 @@ __all__ = [
 class Shim:
     """A local program that stands for a command elsewhere.
 
-    It has the task's input and output files as its own. SIGTERM asks it to end the command gently, a second
-    one at once. Before it ends it writes ``shim.json`` into the task's directory, whole, with the fields of
+    It has the task's input and output files as its own. SIGTERM asks it to end the command gently, SIGQUIT
+    at once. Before it ends it writes ``shim.json`` into the task's directory, whole, with the fields of
     ``Exit`` that it knows: that is what ``exit.json`` will say.
     """
 

@@ -24,18 +24,18 @@ from tests.test_local import open_engine, worker_in
 SHIM = """
 import json, os, signal, sys
 directory, report = sys.argv[1:]
-terms = 0
+heard = []
 with open("bell", "w") as bell:
-    bell.write(f"{os.getpid()} {signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, [])}\\n")
+    blocked = {signal.SIGTERM, signal.SIGQUIT} <= signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    bell.write(f"{os.getpid()} {blocked}\\n")
 gate = open("gate")
-while gate.readline() == "term\\n":
-    signal.sigwait([signal.SIGTERM])
-    terms += 1
+while gate.readline() == "hear\\n":
+    heard.append(signal.sigwait([signal.SIGTERM, signal.SIGQUIT]).name)
 if report:
     with open(f"{directory}/shim.json", "w") as file:
-        file.write(report.replace("TERMS", str(terms)))
+        file.write(report.replace("HEARD", " ".join(sorted(heard))))
 """
-"""Waits for lines at the gate: at ``term`` for a SIGTERM, at any other it reports and ends."""
+"""Waits for lines at the gate: at ``hear`` for a signal, at any other it reports and ends."""
 STANDS_FOR = "container x"
 
 
@@ -69,14 +69,15 @@ async def test_the_exit_is_what_the_shim_says_of_its_command(bench, bell, gate):
     assert bench.state.exit(run.task) == ended
 
 
-async def test_a_shim_is_asked_to_end_by_sigterm_and_again_instead_of_being_killed(bench, bell, gate):
+@pytest.mark.parametrize("grace", [0, 0.2])
+async def test_a_shim_is_asked_to_end_gently_and_then_at_once(bench, bell, gate, grace):
     async with bench.link() as link:
-        run = start(bench, link, '{"exit_code": TERMS}')
-        assert (await bell.line()).endswith(" True"), "SIGTERM comes blocked: it cannot die of one"
-        os.write(gate._fd, b"term\nterm\nend\n")
-        await run.end("cancelled", 0.2)
+        run = start(bench, link, '{"exit_code": 0, "error": "HEARD"}')
+        assert (await bell.line()).endswith(" True"), "they come blocked: it cannot die of them"
+        await run.end("cancelled", grace)
+        os.write(gate._fd, b"hear\nhear\nend\n")
         ended = await run.wait()
-    assert (ended.exit_code, ended.cause, ended.survivors) == (2, "cancelled", ())
+    assert (ended.error, ended.cause, ended.survivors) == ("SIGQUIT SIGTERM", "cancelled", ())
 
 
 @pytest.mark.parametrize("report", ["", "{half a re"])
@@ -143,7 +144,7 @@ def test_one_that_does_not_end_is_killed_in_the_end(monkeypatch):
 
     assert sent_at(10.0) == ["SIGTERM", "SIGCONT"]
     assert sent_at(hastened - 0.1) == []
-    assert sent_at(hastened) == ["SIGTERM"]
+    assert sent_at(hastened) == ["SIGQUIT"]
     assert sent_at(last - 0.1) == []
     assert sent_at(last) == ["SIGKILL"]
     assert shim.next_step(last + kept.GIVE_UP, family)

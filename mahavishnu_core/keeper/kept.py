@@ -26,12 +26,15 @@ TERM_GRACE = 5.0
 GIVE_UP = 5.0
 """Seconds after the first KILL at which what still lives is reported instead of waited for."""
 SHIM_PATIENCE = 15.0
-"""Seconds that a shim has, after its second TERM, to end what it stands for and to report."""
+"""Seconds that a shim has, after its QUIT, to end what it stands for and to report."""
 
 _FRESH = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _RESET_SIGNALS = [
     number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
 ]
+
+SHIM_SIGNALS = (signal.SIGTERM, signal.SIGQUIT)
+"""What asks a shim for the end: gently, at once. Two different ones: of two alike that wait, one is lost."""
 
 
 class Launch(NamedTuple):
@@ -87,7 +90,7 @@ class Kept:
         self.is_warned = False
         """Whether the family has had its TERM."""
         self.is_hastened = False
-        """Whether a shim has had its second TERM: end at once what you stand for."""
+        """Whether a shim has had its QUIT: end at once what you stand for."""
         self.strays: list[str] = []
 
     def has_left(self, now: float, status: int | None) -> None:
@@ -117,7 +120,7 @@ class Kept:
             send(signal.SIGCONT, family)
         if self.shim and now >= self.kill_at and not self.is_hastened:
             self.is_hastened = True
-            send(signal.SIGTERM, family)
+            send(signal.SIGQUIT, family)
         kill_at = self.kill_at + (SHIM_PATIENCE if self.shim else 0)
         if now >= kill_at:
             send(signal.SIGKILL, family)
@@ -178,8 +181,8 @@ def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Ke
             launch.env,
             file_actions=files,
             setsid=True,
-            # a shim lets it in as soon as it listens: one that died of it could end nothing and tell nothing
-            setsigmask=[signal.SIGTERM] if launch.shim else (),
+            # a shim lets them in as soon as it listens: one that died of them could end nothing, tell nothing
+            setsigmask=SHIM_SIGNALS if launch.shim else (),
             setsigdef=_RESET_SIGNALS,
         )
     process = read_process(pid)
