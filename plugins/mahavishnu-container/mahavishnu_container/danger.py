@@ -32,7 +32,7 @@ def sockets() -> list[Path]:
     paths = socket_paths((*DOCKER_SOCKETS, *PODMAN_SOCKETS), os.environ)
     named = (os.environ.get(name, "") for name in ("DOCKER_HOST", "CONTAINER_HOST"))
     paths += [Path(url.removeprefix("unix://")) for url in named if url.startswith("unix://")]
-    return [path for path in paths if path.exists()]
+    return [path for path in paths if _may_exist(path)]
 
 
 def dangers_of_path(source: str, state_dir: Path | None, daemons: Sequence[Path]) -> Iterator[Danger]:
@@ -40,7 +40,7 @@ def dangers_of_path(source: str, state_dir: Path | None, daemons: Sequence[Path]
 
     The state directory is among the reasons: the keeper listens there, and starts what it is told to.
     """
-    path = Path(os.path.realpath(Path(source).expanduser()))
+    path = Path(real_path(source))
     if path == Path("/"):
         yield "root_mount"
         return
@@ -48,6 +48,21 @@ def dangers_of_path(source: str, state_dir: Path | None, daemons: Sequence[Path]
         yield "docker_socket"
     if state_dir is not None and _overlap(path, Path(os.path.realpath(state_dir))):
         yield "state_dir"
+
+
+def real_path(source: str) -> str:
+    """Where a path of this machine leads: what is asked about is what is shared in the end."""
+    return os.path.realpath(Path(source).expanduser())
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # we may not look, but a daemon that is root may
+        return True
+    return True
 
 
 def _overlap(one: Path, other: Path) -> bool:

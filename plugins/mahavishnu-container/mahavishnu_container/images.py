@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mahavishnu_core import Engine
 
 _MIB = 1024 * 1024
+_NOT_HERE = (400, 404, 500)
+"""What is answered for an image that is not here, by Docker 20.10 and Podman 4.3 also for what is no name."""
+_LAST_WORDS = {"docker": "Pull complete", "podman": "Download complete"}
+"""What is said last of a layer: Podman 4.3 does not tell of unpacking."""
 
 
 async def require_image(engine: Engine, runtime: Runtime, options: ContainerOptions) -> None:
@@ -36,7 +40,7 @@ async def _require(engine: Engine, runtime: Runtime, options: ContainerOptions) 
 
     def pull() -> None:
         messages = runtime.client.api.pull(image, stream=True, decode=True)
-        for line in progress_of(messages):
+        for line in progress_of(messages, _LAST_WORDS[runtime.name]):
             trio.from_thread.run_sync(engine.notify, f"pulling {image}: {line}")
 
     try:
@@ -55,13 +59,15 @@ def has_image(runtime: Runtime, image: str) -> bool:
     try:
         runtime.client.images.get(image)
     except APIError as error:
-        if error.status_code not in (400, 404):
+        if error.status_code not in _NOT_HERE:
             raise
         return False
     return True
 
 
-def progress_of(messages: Iterable[Mapping[str, object]]) -> Iterator[str]:
+def progress_of(
+    messages: Iterable[Mapping[str, object]], last_word: str = _LAST_WORDS["docker"]
+) -> Iterator[str]:
     """How far a pull is, whenever the daemon says something. Raises MahavishnuError with its reason to stop.
 
     A message tells of one layer: ``{"id": …, "status": "Downloading", "progressDetail": {"current": …,
@@ -75,7 +81,7 @@ def progress_of(messages: Iterable[Mapping[str, object]]) -> Iterator[str]:
         layer, status, detail = message.get("id"), message.get("status"), message.get("progressDetail")
         if not isinstance(layer, str) or not isinstance(detail, dict):
             continue
-        layers[layer] = status in ("Pull complete", "Already exists")
+        layers[layer] = status in (last_word, "Already exists")
         if status == "Downloading" and "total" in detail:
             sizes[layer] = (int(detail.get("current", 0)), int(detail["total"]))
         elif status == "Download complete" and layer in sizes:

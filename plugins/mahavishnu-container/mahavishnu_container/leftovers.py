@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from mahavishnu_core.places import engine_lives, this_engine
 from mahavishnu_core.state import StateDir
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from mahavishnu_container.runtime import Runtime
@@ -51,10 +51,19 @@ async def sweep(engine: Engine, *, remove: bool) -> Sequence[Leftover]:
     if _known_name(engine.state_dir) is None:  # no container was ever made for it
         return found
     for name in RUNTIMES:
-        with suppress(MissingError, UsageError):  # it is not there, or not here: it has nothing of ours
-            find_socket(name, os.environ)
-            found += await _sweep_one(engine, await open_runtime(engine, name), remove=remove)
+        try:
+            socket = find_socket(name, os.environ)
+        except (MissingError, UsageError):  # it is not there, or not here: it has nothing of ours
+            continue
+        found += await _sweep_one(engine, await open_runtime(engine, name, socket), remove=remove)
     return found
+
+
+async def remove_labelled(runtime: Runtime, labels: Mapping[str, str]) -> None:
+    """Remove what was made with these labels: its name may be that of another. Raises as ``Runtime.call``."""
+    filters = {"label": [f"{label}={labels[label]}" for label in (STATE, WORKER)]}
+    for container in await runtime.call(runtime.client.api.containers, all=True, filters=filters):
+        await runtime.remove(container["Id"])
 
 
 async def sweep_once(engine: Engine, runtime: Runtime) -> None:
@@ -78,7 +87,7 @@ async def _sweep_one(engine: Engine, runtime: Runtime, *, remove: bool) -> list[
     name = _known_name(engine.state_dir)
     if name is None:
         return []
-    filters = {"label": [f"{STATE}={name}"]}
+    filters = {"label": [f"{STATE}={name}", WORKER]}
     found = await runtime.call(runtime.client.api.containers, all=True, filters=filters)
     leftovers = []
     for container in found:
@@ -103,9 +112,18 @@ def _why_left(state: StateDir, labels: dict[str, str]) -> str | None:
 
 def _name_of(state_dir: Path) -> str:
     """The name of a state directory, which is given when it is first asked for."""
-    with suppress(FileExistsError), (state_dir / _ID_FILE).open("x") as file:
-        file.write(uuid.uuid4().hex)
-    return _known_name(state_dir) or ""
+    if (known := _known_name(state_dir)) is not None:
+        return known
+    name = uuid.uuid4().hex
+    made = state_dir / f"{_ID_FILE}.{name}"
+    made.write_text(name)
+    try:
+        (state_dir / _ID_FILE).hardlink_to(made)  # whole, where nobody was faster
+    except FileExistsError:
+        name = (state_dir / _ID_FILE).read_text()
+    finally:
+        made.unlink()
+    return name
 
 
 def _known_name(state_dir: Path) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import attrs
@@ -20,7 +20,12 @@ HOME = "/tmp/home"  # noqa: S108  # the container's own
 """Where a command finds its home, which is made for it: /tmp is there, and writable for all, in any image."""
 BOXES = "/run/mahavishnu"
 """Where a container has what it shares with us: see ``shim/box.py``."""
-_RESERVED = (WORKSPACE, HOME, BOXES)
+_RESERVED = ("/", WORKSPACE, HOME, BOXES)
+
+
+def plain_path(path: str) -> str:
+    """A path in a container as its daemon sees it: ``/data`` for ``//x/../data/``."""
+    return posixpath.normpath(f"/{path.lstrip('/')}")
 
 
 def _matches(pattern: str, demand: str) -> Rule[str]:
@@ -88,12 +93,12 @@ class ContainerOptions:
         """What is asked for without being allowed, and what cannot be together."""
         yield from self._unsafe()
         targets = [*_RESERVED, *self.tmpfs, *(mount.target for mount in self.mounts)]
-        places = [str(PurePosixPath(target)) for target in targets]
+        places = [plain_path(target) for target in targets]
         for index, tmpfs in enumerate(self.tmpfs):
-            if places.count(str(PurePosixPath(tmpfs))) > 1:
+            if places.count(plain_path(tmpfs)) > 1:
                 yield f"tmpfs.{index}", f"{tmpfs!r} is taken"
         for index, mount in enumerate(self.mounts):
-            if places.count(str(PurePosixPath(mount.target))) > 1:
+            if places.count(plain_path(mount.target)) > 1:
                 yield f"mounts.{index}.target", f"{mount.target!r} is taken"
 
     def _unsafe(self) -> Iterator[tuple[str, str]]:

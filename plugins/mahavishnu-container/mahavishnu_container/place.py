@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +12,12 @@ import trio
 
 from mahavishnu_container.danger import dangers_of_path, sockets
 from mahavishnu_container.images import require_image
-from mahavishnu_container.leftovers import labels_of, sweep_once
+from mahavishnu_container.leftovers import labels_of, remove_labelled, sweep_once
 from mahavishnu_container.options import HOME, ContainerOptions
 from mahavishnu_container.recipe import recipe, user_of
 from mahavishnu_container.runtime import open_runtime
 from mahavishnu_container.shim.main import PREFIX
+from mahavishnu_container.shim.tree import remove_tree
 from mahavishnu_core.errors import MahavishnuError, UsageError
 from mahavishnu_core.places import Shim, environment_elsewhere, find_shim, launch_shim, require_workspace
 from mahavishnu_core.settings import read_options
@@ -76,10 +76,11 @@ async def spawn(engine: Engine, worker: Worker) -> Mapping[str, JSON]:
         boxes.chmod(0o711)  # its parents are closed to all others
     made = recipe(worker, options, user, boxes, labels_of(worker, engine.state_dir))
     try:
-        container_id = await runtime.call(_create, runtime, made)
+        container_id = await runtime.finish(_create, runtime, made)
+        await trio.lowlevel.checkpoint_if_cancelled()
     except BaseException:
         with trio.move_on_after(_CLEANING, shield=True), suppress(MahavishnuError):  # the first error is told
-            await runtime.remove(made["name"])
+            await remove_labelled(runtime, made["labels"])
         raise
     facts = Facts(container_id, made["name"], runtime.name, runtime.socket, str(user), user.is_us)
     return attrs.asdict(facts)
@@ -93,6 +94,7 @@ async def launch(
         return await find_shim(engine, task)
     facts = Facts.of(worker)
     given = {"HOME": HOME, **await environment_elsewhere(engine, command)}
+    _require_utf8(command, given)
     ownership = "own" if facts.owns_files else "shared"
     words = (facts.socket, facts.container_id, facts.user, str(_boxes(engine, worker)), str(task.directory))
     shim = Shim(
@@ -107,9 +109,9 @@ async def launch(
 async def close(engine: Engine, worker: Worker) -> None:
     """Take a worker's container away, whatever runs in it. Raises MissingError where the daemon is gone."""
     facts = Facts.of(worker)
-    runtime = await open_runtime(engine, facts.runtime)
+    runtime = await open_runtime(engine, facts.runtime, facts.socket)
     await runtime.remove(facts.container_id)
-    shutil.rmtree(_boxes(engine, worker), ignore_errors=True)
+    await trio.to_thread.run_sync(remove_tree, str(_boxes(engine, worker)), abandon_on_cancel=True)
 
 
 def require_safe(worker: Worker, options: ContainerOptions, state_dir: Path) -> None:
@@ -122,6 +124,20 @@ def require_safe(worker: Worker, options: ContainerOptions, state_dir: Path) -> 
                     f"a container that sees {path!r} is not safe: name another directory, or '{danger}' in "
                     f"allow_unsafe of worker type {worker.type.name!r}"
                 )
+
+
+def _require_utf8(command: Command, environ: Mapping[str, str]) -> None:
+    """Raises UsageError for what a daemon, which is told by JSON, would change."""
+    texts = {f"word {index} of the command": word for index, word in enumerate(command.argv, 1)}
+    texts |= {f"the variable {name!r}": value for name, value in environ.items()}
+    for what, text in texts.items():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{what} is not UTF-8, and a container cannot be given anything else: put it into a file, or "
+                "give it to an agent that reads its prompt from standard input"
+            ) from None
 
 
 def _boxes(engine: Engine, worker: Worker) -> Path:

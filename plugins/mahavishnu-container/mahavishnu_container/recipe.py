@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 
 import attrs
 
-from mahavishnu_container.options import BOXES, WORKSPACE
+from mahavishnu_container.danger import real_path
+from mahavishnu_container.options import BOXES, WORKSPACE, plain_path
 
 if TYPE_CHECKING:
     from docker.types import Mount
@@ -112,19 +113,20 @@ def _tmpfs(options: ContainerOptions, user: User) -> dict[str, str]:
     """
     temporary = {"/tmp"} if options.read_only else set[str]()  # noqa: S108  # the container's own
     owner = f",uid={user.uid},gid={user.gid}" if options.runtime == "docker" else ""
-    return dict.fromkeys(sorted({*options.tmpfs} | temporary), f"rw,exec,nosuid,nodev,mode=1777{owner}")
+    return dict.fromkeys(
+        sorted({*map(plain_path, options.tmpfs)} | temporary), f"rw,exec,nosuid,nodev,mode=1777{owner}"
+    )
 
 
 def _mounts(worker: Worker, options: ContainerOptions, boxes: Path) -> list[Mount]:
     from docker.types import Mount
 
+    seen = [
+        (WORKSPACE, str(worker.workspace), True),
+        (BOXES, str(boxes), True),
+        *((mount.target, mount.source, mount.writable) for mount in options.mounts),
+    ]
     return [
-        Mount(WORKSPACE, str(worker.workspace), type="bind"),
-        Mount(BOXES, str(boxes), type="bind"),
-        *(
-            Mount(
-                mount.target, str(Path(mount.source).expanduser()), type="bind", read_only=not mount.writable
-            )
-            for mount in options.mounts
-        ),
+        Mount(target, real_path(source), type="bind", read_only=not writable)
+        for target, source, writable in seen
     ]

@@ -55,15 +55,20 @@ class Runtime:
         """
         return await _in_thread(self.name, self.socket, self._limiter, partial(function, *args, **kwargs))
 
+    async def finish(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what must not go on by itself: once begun it is waited for, cancelled or not."""
+        call = partial(function, *args, **kwargs)
+        return await _in_thread(self.name, self.socket, self._limiter, call, abandon=False)
+
     async def remove(self, container: str) -> None:
         """Take a container away, with all that runs in it; one that is gone is fine. Raises as ``call``."""
         await self.call(_remove, self.client, container)
 
 
-async def open_runtime(engine: Engine, name: Literal["docker", "podman"]) -> Runtime:
-    """The daemon of that name, as this engine has it. Raises MissingError, UsageError."""
-    socket = find_socket(name, os.environ)
-    return await engine.hold(f"container {name}", partial(_open, name, socket))
+async def open_runtime(engine: Engine, name: Literal["docker", "podman"], socket: str = "") -> Runtime:
+    """The daemon at a socket, or the one to be found, as this engine has it. Raises as ``find_socket``."""
+    socket = socket or find_socket(name, os.environ)
+    return await engine.hold(f"container {name} {socket}", partial(_open, name, socket))
 
 
 def find_socket(name: Literal["docker", "podman"], environ: Mapping[str, str]) -> str:
@@ -78,7 +83,7 @@ def find_socket(name: Literal["docker", "podman"], environ: Mapping[str, str]) -
         return given.removeprefix("unix://")
     paths = socket_paths(_SOCKETS[name], environ)
     for path in paths:
-        if path.exists():
+        if os.path.exists(path):  # noqa: PTH110  # False also where we may not look: /run/podman is root's
             return str(path)
     raise MissingError(
         f"{_NAMES[name]} does not run here: install and start it, or name its socket in {variable} "
@@ -101,6 +106,9 @@ async def _require_listener(name: str, socket: str) -> None:
     """Raises MissingError where nobody listens: the SDK takes long to load, and leaks a socket then."""
     try:
         stream = await trio.open_unix_socket(socket)
+    except PermissionError as error:
+        text = f"you may not talk to {_NAMES[name]} at {socket}: join its socket's group, or run your own"
+        raise MissingError(text) from error
     except OSError as error:
         raise _absent(name, socket) from error
     await stream.aclose()
@@ -139,23 +147,28 @@ def _remove(client: docker.DockerClient, container: str) -> None:
             raise
 
 
-async def _in_thread(name: str, socket: str, limiter: trio.CapacityLimiter, function: Callable[[], T]) -> T:
+async def _in_thread(
+    name: str, socket: str, limiter: trio.CapacityLimiter, function: Callable[[], T], *, abandon: bool = True
+) -> T:
     try:
-        return await trio.to_thread.run_sync(function, limiter=limiter, abandon_on_cancel=True)
+        return await trio.to_thread.run_sync(function, limiter=limiter, abandon_on_cancel=abandon)
     except Exception as error:
         raise explained(name, socket, error) from error
 
 
 def explained(name: str, socket: str, error: Exception) -> MahavishnuError:
     """What went wrong, in words. An error of neither the SDK nor its connection is raised again."""
+    from http.client import HTTPException
+
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException, Timeout
+    from urllib3 import exceptions as urllib3  # what is read piece by piece does not come by requests
 
     called = _NAMES[name]
-    if isinstance(error, Timeout):
+    if isinstance(error, Timeout | urllib3.TimeoutError):
         return MahavishnuError(f"{called} has not answered for {PATIENCE} s at {socket}")
     if isinstance(error, APIError):
         return MahavishnuError(f"{called} says: {error.explanation or error}")
-    if isinstance(error, RequestException | DockerException):
+    if isinstance(error, RequestException | DockerException | urllib3.HTTPError | HTTPException | OSError):
         return _absent(name, socket)
     raise error

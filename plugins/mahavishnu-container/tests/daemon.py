@@ -56,6 +56,8 @@ class Daemon:
     """A ``dockerd`` and all that is its own, in one directory."""
 
     root: Path
+    has_networks: bool = False
+    """Whether containers can have a network: it is one of its own then, out of which no way leads."""
     client: DockerClient = attrs.field(init=False)
     """The SDK's; it goes on working when the daemon was killed and started again."""
     _process: subprocess.Popen[bytes] | None = None
@@ -93,8 +95,11 @@ class Daemon:
             *("--data-root", str(self.root / "data")),
             *("--exec-root", str(self.root / "exec")),
             *("--pidfile", str(self.root / "pid")),
-            *("--bridge=none", "--iptables=false", "--ip6tables=false"),
         ]
+        if self.has_networks:
+            command = ["unshare", "--net", "sh", "-c", 'busybox ip link set lo up; exec "$@"', "sh", *command]
+        else:
+            command += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
         self._process = start_program(command, self.root, self.root / "log")
         try:
             wait_until_up(self._process, partial(answers, self.socket), self.root / "log")
@@ -161,12 +166,12 @@ class Daemon:
 
 
 @contextmanager
-def run_daemon(root: Path) -> Iterator[Daemon]:
+def run_daemon(root: Path, *, has_networks: bool = False) -> Iterator[Daemon]:
     """A running daemon. In the end nothing is left of it: no process, no mount, not even the directory."""
     import docker  # takes 160 ms, and is not there where the plugin is not
 
     assert len(os.fsencode(_socket(root))) < LONGEST_SOCKET, f"too long for a socket: {_socket(root)}"
-    daemon = Daemon(root)
+    daemon = Daemon(root, has_networks)
     try:
         daemon.start()
         with closing(docker.DockerClient(base_url=daemon.url)) as daemon.client:
@@ -240,7 +245,7 @@ def _living(pid: int) -> list[Process]:
 
 
 def end_leftovers(root: Path) -> list[str]:
-    """End what a daemon has left, which names this directory: containerd, conmon, and what runs under them."""
+    """End what a daemon has left and names this directory: containerd, conmon, and what runs under them."""
     for process in left_by_test(root):
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,14 +21,16 @@ from .daemon import PATIENCE, find_program, start_program, wait_until_up
 
 if TYPE_CHECKING:
     from .daemon import Daemon
+    from .podman import Podman
 
 BASE = "mahavishnu-test/base"
 CLAUDE = "mahavishnu-test/claude"
+EGRESS = "egress"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _FILES = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/sh\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
-    "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+    "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 }
 _LIBRARY = re.compile(r"(/\S+) \(0x")
 _LISTENING = re.compile(r"listening on (127\.0\.0\.1:\d+)")
@@ -74,11 +77,27 @@ class Tree:
         self._tar.addfile(info, io.BytesIO(data))
 
 
-def base_image(daemon: Daemon) -> str:
-    """An image of Busybox, all of its commands, and a user beside root; its name."""
-    with _new_image(daemon, BASE) as tree:
+def base_image(daemon: Daemon | Podman, name: str = BASE, programs: Mapping[str, str] | None = None) -> str:
+    """An image of Busybox, all of its commands, and a user beside root; its name.
+
+    ``programs`` are scripts by their path, which stand where Busybox has others.
+    """
+    with _new_image(daemon, name) as tree:
+        _add_system(tree, without=tuple(programs or ()))
+        for path, script in (programs or {}).items():
+            tree.file(path, script.encode(), 0o755)
+    return name
+
+
+def egress_image(daemon: Daemon, files: Mapping[str, str]) -> str:
+    """An image with a proxy and its files in ``/etc/tinyproxy``; its name is that of the document."""
+    with _new_image(daemon, EGRESS, ["tinyproxy", "-d"]) as tree:
         _add_system(tree)
-    return BASE
+        tree.program("bin/tinyproxy", Path(str(find_program("tinyproxy"))))
+        tree.directory("etc/tinyproxy")
+        for name, text in files.items():
+            tree.file(f"etc/tinyproxy/{name}", text.encode())
+    return EGRESS
 
 
 def claude_image(daemon: Daemon, node_modules: Path) -> str:
@@ -126,20 +145,20 @@ def pushed_image(daemon: Daemon, registry: str, megabytes: int = 8) -> str:
 
 
 @contextmanager
-def _new_image(daemon: Daemon, name: str) -> Iterator[Tree]:
+def _new_image(daemon: Daemon | Podman, name: str, command: Sequence[str] = ("sh",)) -> Iterator[Tree]:
     """The file system of an image, which the daemon gets in the end: one layer, and no Dockerfile."""
     path = daemon.root / "image.tar"
     try:
         with tarfile.open(path, "w") as tar:
             yield Tree(tar)
-        changes = ["ENV PATH=/bin", 'CMD ["sh"]']
+        changes = ["ENV PATH=/bin", f"CMD {json.dumps(command)}"]
         told = daemon.client.api.import_image_from_file(str(path), repository=name, changes=changes)
         assert "error" not in told, told
     finally:
         path.unlink(missing_ok=True)
 
 
-def _add_system(tree: Tree) -> None:
+def _add_system(tree: Tree, without: Collection[str] = ()) -> None:
     """What every image has: a shell, the usual commands, and the files that name the users."""
     busybox = Path(str(find_program("busybox")))
     for path in ("bin", "dev", "etc", "home", "proc", "sys", "usr", "var"):
@@ -150,7 +169,7 @@ def _add_system(tree: Tree) -> None:
     tree.link("usr/bin", "../bin")
     listed = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True, timeout=PATIENCE)
     for command in listed.stdout.split():
-        if command != "busybox":
+        if command != "busybox" and f"bin/{command}" not in without:
             tree.link(f"bin/{command}", "busybox")
     for path, text in _FILES.items():
         tree.file(path, text.encode())

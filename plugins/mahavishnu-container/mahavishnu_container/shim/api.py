@@ -10,8 +10,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
+_STOPPED = (409, 500)
+"""What Docker 20.10 and Podman 4.3 answer who wants a command run in a container that does not run."""
+_PID_OF_ALL = ("pid", "-o%20pid")
+"""Words for ``ps``. Docker refuses the first, for which Podman 4.3 looks by itself; for others that runs the
+``ps`` of the image, and counts it."""
+_RESIDENTS = 2
+"""The processes that keep a container up: the init, and one that sleeps."""
 HURRIED = 3.0
-"""Seconds in which the daemon must have answered once the end was asked for: the keeper does not wait long."""
+"""Seconds in which the daemon must have answered once the end was asked for: the keeper waits for that."""
 
 
 class DaemonError(Exception):
@@ -37,7 +44,7 @@ class Daemon:
         try:
             made = self._call("POST", f"/containers/{self.container}/exec", command.as_json())
         except DaemonError as error:
-            if error.status != 409:
+            if error.status not in _STOPPED or self.is_running():
                 raise
             # it was stopped with its daemon, or with the machine
             self._call("POST", f"/containers/{self.container}/start")
@@ -64,13 +71,26 @@ class Daemon:
                 return False
             raise
 
-    def output_of(self, command: start.Command, silence: float) -> bytes:
-        """What a command puts out until it ends, in frames; ``silence`` is how long it may say nothing.
+    def is_deserted(self) -> bool:
+        """Whether nothing but what keeps it up runs in the container; False where that is not known.
 
-        Raises DaemonError.
+        Raises DaemonError where the daemon is gone.
         """
+        for words in _PID_OF_ALL:
+            try:
+                told = self._call("GET", f"/containers/{self.container}/top?ps_args={words}")
+            except DaemonError as error:
+                if error.status == 0:
+                    raise
+                continue
+            found = told.get("Processes")
+            return isinstance(found, list) and 0 < len(found) <= _RESIDENTS
+        return False
+
+    def output_of(self, command: start.Command) -> bytes:
+        """What a command puts out until it ends, in the daemon's frames. Raises DaemonError."""
         made = self._call("POST", f"/containers/{self.container}/exec", command.as_json(attach=True))
-        return self._ask("POST", f"/exec/{made['Id']}/start", '{"Detach": false}', silence)
+        return self._ask("POST", f"/exec/{made['Id']}/start", '{"Detach": false}')
 
     def is_running(self) -> bool:
         """Whether the container is up. Raises DaemonError."""
@@ -82,6 +102,10 @@ class Daemon:
             raise
         return isinstance(state, dict) and state.get("Running") is True
 
+    def restart(self) -> None:
+        """End all that runs in the container, and start it again. Raises DaemonError."""
+        self._call("POST", f"/containers/{self.container}/restart?t=0")
+
     def remove(self) -> None:
         """Take the container away with all that runs in it. Raises DaemonError."""
         try:
@@ -91,7 +115,7 @@ class Daemon:
                 raise
 
     def hear(self, connection: _socket.socket) -> bytes:
-        """What the daemon answers, up to the end of the connection. Raises OSError, also when it is too slow."""
+        """What the daemon answers, up to the end of the connection. Raises OSError if it is too slow."""
         waited_for = select.poll()
         waited_for.register(connection, select.POLLIN)
         poll = select.poll()
@@ -113,12 +137,10 @@ class Daemon:
             ) from None
         return told if isinstance(told, dict) else {}
 
-    def _ask(self, method: str, path: str, body: str, patience: float | None = None) -> bytes:
+    def _ask(self, method: str, path: str, body: str) -> bytes:
         """What the daemon answers. Raises DaemonError, also where it refuses."""
         try:
-            connection = start.send(
-                self.socket_path, start.request(method, path, body), patience or self.patience
-            )
+            connection = start.send(self.socket_path, start.request(method, path, body), self.patience)
             try:
                 answer = self.hear(connection)
             finally:

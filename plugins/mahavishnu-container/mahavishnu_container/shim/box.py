@@ -38,7 +38,9 @@ class Box:
         self._mode = 0o666 if is_shared else 0o600
         os.umask(0)  # modes are what they are said to be
         os.mkdir(f"{boxes}/{self.name}", 0o777 if is_shared else 0o700)
-        os.chdir(f"{boxes}/{self.name}")
+        directory = os.open(f"{boxes}/{self.name}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        os.fchdir(directory)  # never to where a link leads that is in its place by now
+        os.close(directory)
         for kept, name in _LINKS:
             self._link(f"{task_directory}/{kept}", name)
         for name in (CONTROL, REPORT, REPLY):
@@ -67,9 +69,9 @@ class Box:
         try:
             os.rmdir(f"{self._boxes}/{self.name}")
         except OSError:  # the command left something of its own
-            from shutil import rmtree  # takes its time to load
+            from mahavishnu_container.shim.tree import remove_tree  # takes its time to load
 
-            rmtree(f"{self._boxes}/{self.name}", ignore_errors=True)
+            remove_tree(f"{self._boxes}/{self.name}")
 
     def _link(self, path: str, name: str) -> None:
         try:

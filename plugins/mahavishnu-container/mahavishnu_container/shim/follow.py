@@ -22,30 +22,35 @@ def follow(
 ) -> Ended:
     """See a command through to the end of its family."""
     wakeup = _hear_terms()
-    progress = ProgressSocket(PROGRESS, directory)
-    box.open_to_command(PROGRESS)
-    watch = Watch(Daemon(socket_path, container, wakeup), command, box.open(), progress, wakeup)
     try:
+        progress = ProgressSocket(PROGRESS, directory)
+        box.open_to_command(PROGRESS)
+        watch = Watch(Daemon(socket_path, container, wakeup), command, box.open(), progress, wakeup)
         return watch.run(starting)
     except DaemonError as error:
         return Ended(error=_explained(error), reason="container")
+    except OSError as error:  # the disk is full, or an earlier command has meddled
+        return Ended(error=f"what it shares with its container cannot be used: {error}", reason="container")
 
 
 def report(ended: Ended, directory: str) -> None:
     """Leave word for the keeper. Raises OSError."""
+    # where it names no exit status, the keeper takes this program's own for the command's
+    told = Ended(exit_code=None) | ended
     temporary = f"{directory}/shim.new"
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{{{', '.join(f'{quoted(name)}: {_as_json(value)}' for name, value in ended.items())}}}")
+        file.write(f"{{{', '.join(f'{quoted(name)}: {_as_json(value)}' for name, value in told.items())}}}")
     os.rename(temporary, f"{directory}/shim.json")
 
 
 def _hear_terms() -> int:
-    """Have SIGTERM come in by a pipe, from now on; the keeper has blocked it until then."""
+    """Have the signals that ask for the end come in by a pipe; the keeper has blocked them until now."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer)
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        signal.signal(number, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGQUIT))
     return reader
 
 

@@ -24,20 +24,24 @@ STRAY_DRAIN = 1.0
 STRAY_GRACE = 1.0
 """Seconds between TERM and KILL for those that did not."""
 OBEDIENCE = 3.0
-"""Seconds after KILL in which the family must be gone, and in which a question must be answered."""
+"""Seconds after KILL in which the family must be gone."""
+_ANSWERED_WITHIN = 5.0
+"""Seconds in which a question is answered, on however busy a machine."""
 _BIRTH = 5.0
 """Seconds after which it is asked whether a command is there that has not shown up, and again."""
 _LOOK = 0.02
-_SWEPT = b"nobody is left"
-_SWEEP = f"""
-kill -KILL -1
+_NOBODY = b"nobody is there"
+_ROLL_CALL = f"""
 for entry in /proc/[0-9]*; do
     pid=${{entry#/proc/}}
     [ "$pid" = $$ ] || ! kill -0 "$pid" 2>/dev/null || exit
 done
-echo {_SWEPT.decode()}
+echo {_NOBODY.decode()}
 """
-"""Ends all that belongs to a command's user in its container, and says so when nothing is left of it."""
+"""Says so when nothing of a command's user is in its container."""
+_DESERTED = "what watched over it in its container was killed, and it with that"
+_LAG = 0.5
+"""Seconds in which a daemon notices that a container is gone, and killed processes are."""
 _TOGETHER = 0.2
 """Seconds in which the pipes of two end that were killed together."""
 _LAST_NEWS = 1.0
@@ -71,6 +75,7 @@ class Watch:
         """The word about how the command ended."""
         self._answers: list[str] = []
         self._has_shown_up = False
+        self._is_mute = False
         self._terms = 0
         """How often the keeper has asked for the end."""
         self._look_again_at = time.monotonic() + _BIRTH
@@ -83,8 +88,8 @@ class Watch:
 
     @property
     def _is_alone(self) -> bool:
-        """Whether nobody in the container watches over the command any more."""
-        return self._pipes.reply not in self._open
+        """Whether nobody in the container watches over the command any more, or answers."""
+        return self._is_mute or self._pipes.reply not in self._open
 
     def run(self, starting: Starting | None) -> Ended:
         """Return when the command and its family are gone, or nothing more can be done about them.
@@ -116,12 +121,18 @@ class Watch:
             return False
         self._look_again_at = time.monotonic() + _BIRTH
         try:
-            is_there = self._daemon.is_executing(self._execution)
+            # Podman 4.3 takes what it has once started for there for ever
+            is_there = self._daemon.is_executing(self._execution) and not self._is_deserted()
         except DaemonError:
             return False  # ask again later
         if not is_there:
             self._open.clear()
         return not is_there
+
+    def _is_deserted(self) -> bool:
+        """Whether nothing of the command's user is in its container. Raises DaemonError."""
+        order = Command(["/bin/sh", "-c", _ROLL_CALL], self._command.user, "/", [])
+        return _NOBODY in self._daemon.output_of(order)
 
     # --- how it ended
 
@@ -133,7 +144,7 @@ class Watch:
             return Ended(exit_code=None, signal="SIGKILL")
         if code is None:  # it was killed together with the shell that ran it
             code = self._code_of_daemon()
-        if code == 128 + signal.SIGKILL and self._count("oom"):
+        if code in (None, 128 + signal.SIGKILL) and self._count("oom"):
             text = "ended for want of memory: it needs more than the worker type's 'memory' option gives it"
             return Ended(exit_code=code, error=text, reason="oom")
         return Ended(exit_code=code)
@@ -174,39 +185,39 @@ class Watch:
         """Nobody in the container obeys: ask its daemon."""
         had_left = self._has_left
         try:
-            if not self._daemon.is_running():
-                why = "its container stopped while it ran"
-            elif self._is_swept():
-                if had_left:
-                    return  # it ended what watched over it together with itself
-                why = "what watched over it in its container was killed, so it was ended"
-            else:
-                self._daemon.remove()
-                seen["warnings"] = ["container_removed"]
-                why = "what ran in its container did not obey, so the container was removed"
+            why = self._forced(seen)
         except DaemonError as error:
             why = f"{error}; what it left in the container may still run"
             seen["survivors"] = [f"container {self._daemon.container}"]
+        if why == _DESERTED and had_left:
+            return  # it ended what watched over it together with itself
         os.write(2, f"mahavishnu: {why}\n".encode())
         if self._terms == 0 and _exit_code(self._exit) is None:
             seen.update(exit_code=None, error=why, reason="container")
 
-    def _is_swept(self) -> bool:
-        """Whether another command of the same user has killed all that there was."""
-        deadline = time.monotonic() + OBEDIENCE
-        order = Command(["/bin/sh", "-c", _SWEEP], self._command.user, "/", [])
-        while time.monotonic() < deadline:
-            try:
-                if _SWEPT in self._daemon.output_of(order, OBEDIENCE):
-                    return True
-            except DaemonError as error:
-                if (
-                    error.status == 0
-                ):  # somebody in there stops whoever comes, or the daemon is gone: that shows
-                    return False
-                # a container that is full of processes takes no more
+    def _forced(self, seen: Ended) -> str:
+        """Have all that runs in the container ended from outside; what there was to do. Raises DaemonError.
+
+        From inside one could be stopped on the way there, by those that are to be ended. Docker 20.10 waits
+        for ever for a command that was stopped before it began, and does not even remove its container.
+        """
+        until = time.monotonic() + _LAG
+        while time.monotonic() < until:
+            if not self._daemon.is_running():
+                return "its container stopped while it ran"
+            if self._daemon.is_deserted():
+                return _DESERTED
             self._wait(_LOOK)
-        return False
+        try:
+            self._daemon.restart()
+        except DaemonError as error:
+            if error.status == 0:
+                raise
+            self._daemon.remove()
+            seen["warnings"] = ["container_removed"]
+            return f"what ran in its container could not be ended ({error}), so the container was removed"
+        seen["warnings"] = ["container_restarted"]
+        return "what ran in its container could not be ended otherwise, so the container was started again"
 
     def _kill(self) -> None:
         self._killed_at = self._killed_at or time.monotonic()
@@ -228,7 +239,10 @@ class Watch:
         """What is said of a kind until the answer to a question is complete."""
         self._answers.clear()
         self._say(question)
-        self._pump(lambda: self._is_alone or any(map(_tells(question), self._answers)), OBEDIENCE)
+        has_answer = self._pump(
+            lambda: self._is_alone or any(map(_tells(question), self._answers)), _ANSWERED_WITHIN
+        )
+        self._is_mute = self._is_mute or not has_answer
         return [line.removeprefix(f"{kind} ") for line in self._answers if line.startswith(f"{kind} ")]
 
     def _say(self, *words: str) -> None:
@@ -268,12 +282,11 @@ class Watch:
 
     def _obey(self, signals: bytes) -> None:
         """The keeper asks for the end: gently first, then at once."""
-        for _ in range(signals.count(signal.SIGTERM)):
-            self._terms += 1
-            if self._terms == 1:
-                self._say("TERM", "CONT")
-            else:
-                self._kill()
+        self._terms += len(signals)
+        if signal.SIGTERM in signals:
+            self._say("TERM", "CONT")
+        if signal.SIGQUIT in signals:
+            self._kill()
 
     def _hear(self, descriptor: int) -> None:
         chunk = os.read(descriptor, 1 << 16)
