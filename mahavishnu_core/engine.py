@@ -57,7 +57,7 @@ class Engine:
     settling: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for one verdict: one a turn of the loop, so that a free slot is filled before many are given."""
     _held: dict[str, object] = attrs.field(factory=dict)
-    _opening: trio.Lock = attrs.field(factory=trio.Lock)
+    _opening: dict[str, trio.Lock] = attrs.field(factory=dict)
 
     @property
     def state_dir(self) -> Path:
@@ -73,7 +73,7 @@ class Engine:
         It lives in a task of its own: what opens a nursery must be closed by the task that opened it.
         """
         if key not in self._held:
-            async with self._opening:
+            async with self._opening.setdefault(key, trio.Lock()):
                 if key not in self._held:
                     self._held[key] = await self._nursery.start(_keep_open, opener)
         return cast("T", self._held[key])

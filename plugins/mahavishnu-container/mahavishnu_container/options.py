@@ -42,9 +42,7 @@ Image: TypeAlias = Annotated[
 ]
 Network: TypeAlias = Annotated[
     str,
-    _matches(
-        r"(container:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "must be none, bridge, or the name of a network"
-    ),
+    _matches(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", "must be none, bridge, or the name of a network"),
 ]
 User: TypeAlias = Annotated[
     str, _matches(r"\d{1,9}(:\d{1,9})?", "must be numbers: a user's, or user:group as in '1000:1000'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -14,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from mahavishnu_container.shim import follow, watch
 from mahavishnu_container.shim import progress as progress_module
-from mahavishnu_container.shim import watch
 from mahavishnu_container.shim.api import Daemon, DaemonError
 from mahavishnu_container.shim.box import Box, Pipes
 from mahavishnu_container.shim.follow import report
@@ -94,6 +95,41 @@ def test_what_is_written_in_a_box_is_in_the_tasks_own_files(boxes, box, task):
     assert (task / "stdout.jsonl").read_bytes() == b"out\0put"
     assert (task / "stderr.log").read_text() == "error"
     assert (boxes / box.name / "stdin").read_text() == "the stdin\n"
+
+
+def test_a_link_that_a_command_has_kept_leads_to_nothing_of_the_task_afterwards(boxes, box, task):
+    (boxes / box.name / "stdout").write_text("said")
+    os.link(boxes / box.name / "stdout", boxes / "kept")
+    os.link(boxes / box.name / "stdin", boxes / "kept input")
+    box.close()
+    (boxes / "kept").write_text("forged")
+    (boxes / "kept input").write_text("forged")
+    assert (task / "stdout.jsonl").read_text() == "said"
+    assert (task / "stdin").read_text() == "the stdin\n"
+    assert set(modes(task).values()) == {"-rw-------"}
+
+
+def test_files_that_a_command_has_closed_are_ours_to_read_again(boxes, task):
+    box = Box(str(boxes), str(task), is_shared=True)
+    (boxes / box.name / "stdout").chmod(0)
+    box.close()
+    assert modes(task)["stdout.jsonl"] == modes(task)["stderr.log"] == "-rw-------"
+
+
+def test_a_report_waits_for_room_on_a_full_disk(task, monkeypatch):
+    written, rename = [], os.rename
+
+    def full_at_first(source, target):
+        written.append(Path(source).read_text())
+        if len(written) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        rename(source, target)
+
+    monkeypatch.setattr(follow, "_NO_ROOM", 0)
+    monkeypatch.setattr(os, "rename", full_at_first)
+    follow.report(Ended(exit_code=3), str(task))
+    assert len(written) == 3
+    assert json.loads((task / "shim.json").read_text()) == {"exit_code": 3}
 
 
 def test_a_task_without_input_has_an_empty_one_and_no_file_for_it(boxes, task):

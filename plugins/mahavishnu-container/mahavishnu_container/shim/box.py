@@ -35,6 +35,7 @@ class Box:
         """``is_shared``: the command's user is not the one that this program runs as."""
         self.name = os.urandom(6).hex()
         self._boxes = boxes
+        self._task_directory = task_directory
         self._mode = 0o666 if is_shared else 0o600
         os.umask(0)  # modes are what they are said to be
         os.mkdir(f"{boxes}/{self.name}", 0o777 if is_shared else 0o700)
@@ -66,6 +67,8 @@ class Box:
         for name in (CONTROL, REPORT, REPLY, PROGRESS, *(name for _, name in _LINKS)):
             _unlink(name)
         os.chdir("/")
+        for kept, _ in _LINKS:
+            _make_ours(f"{self._task_directory}/{kept}")
         try:
             os.rmdir(f"{self._boxes}/{self.name}")
         except OSError:  # the command left something of its own
@@ -92,3 +95,18 @@ def _unlink(name: str) -> None:
         os.unlink(name)
     except OSError:  # never made, or made into something else by the command
         return
+
+
+def _make_ours(path: str) -> None:
+    """Make a file of the task's ours alone: the command may have kept a link to it, for the next one."""
+    try:
+        os.chmod(path, 0o600)
+        if os.stat(path).st_nlink == 1:
+            return
+    except FileNotFoundError:  # it had no input
+        return
+    from shutil import copyfile  # takes its time to load
+
+    copyfile(path, f"{path}.new")
+    os.chmod(f"{path}.new", 0o600)
+    os.rename(f"{path}.new", path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import time
 from _json import encode_basestring_ascii as quoted
 
 from mahavishnu_container.shim.api import Daemon, DaemonError
@@ -15,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from mahavishnu_container.shim.box import Box
     from mahavishnu_container.shim.start import Command, Starting
+
+_NO_ROOM = 0.2
+"""Seconds between looks for room on a full disk."""
 
 
 def follow(
@@ -34,11 +39,21 @@ def follow(
 
 
 def report(ended: Ended, directory: str) -> None:
-    """Leave word for the keeper. Raises OSError."""
+    """Leave word for the keeper; on a full disk, as soon as there is room. Raises OSError."""
+    while True:
+        try:
+            return _write(ended, directory)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        time.sleep(_NO_ROOM)
+
+
+def _write(ended: Ended, directory: str) -> None:
     # where it names no exit status, the keeper takes this program's own for the command's
     told = Ended(exit_code=None) | ended
     temporary = f"{directory}/shim.new"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(f"{{{', '.join(f'{quoted(name)}: {_as_json(value)}' for name, value in told.items())}}}")
     os.rename(temporary, f"{directory}/shim.json")
 

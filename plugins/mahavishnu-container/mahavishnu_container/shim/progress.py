@@ -13,7 +13,8 @@ import os
 import select
 
 MOST_REPORTS = 10_000
-"""Of one task; what comes after them is not read."""
+MOST_BYTES = 16 * 1024 * 1024
+"""Of one task; what comes after so many reports, or so much, is not read."""
 _MOST_CALLERS = 16
 _LONGEST = 1 << 16
 
@@ -30,6 +31,7 @@ class ProgressSocket:
         self._callers: dict[int, tuple[_socket.socket, bytes]] = {}
         self._waiting: list[bytes] = []
         self._count = 0
+        self._size = 0
 
     @property
     def files(self) -> list[int]:
@@ -99,16 +101,22 @@ class ProgressSocket:
         if not chunk:
             lines, rest = [*lines, rest], b""
         self._take(lines)
-        if not chunk or len(rest) > _LONGEST or self._count >= MOST_REPORTS:
+        if not chunk or len(rest) > _LONGEST or self._is_full:
             caller.close()
             del self._callers[descriptor]
         else:
             self._callers[descriptor] = (caller, rest)
 
+    @property
+    def _is_full(self) -> bool:
+        return self._count >= MOST_REPORTS or self._size >= MOST_BYTES
+
     def _take(self, lines: list[bytes]) -> None:
-        reports = [line for line in lines if line.strip()][: MOST_REPORTS - self._count]
-        self._count += len(reports)
-        self._waiting += map(_as_json, reports)
+        for line in lines:
+            if line.strip() and not self._is_full:
+                self._count += 1
+                self._size += len(line)
+                self._waiting.append(_as_json(line))
 
 
 def _as_json(line: bytes) -> bytes:

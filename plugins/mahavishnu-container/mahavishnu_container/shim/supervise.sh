@@ -6,10 +6,20 @@
 # What a command says by these pipes in our place is believed of nothing but itself: its exit status.
 #
 # A worker's commands are all that its user runs in its container, so "-1" is the family, less the caller.
+# There are no variables outside of parentheses: one of that name may be the command's.
 [ -p "$1/report" ] || exit # wherever this is, it is not where it was meant to be: harm nobody
 kill -KILL -1 2>/dev/null # what an earlier command left
 exec 9>"$1/report" 8<"$1/control" 7>"$1/reply" # here, so that whoever is killed first closes them
 [ -d "$HOME" ] || mkdir -m 700 "$HOME"
+oom_kills() { # sets "kills": how many of the container's processes were killed for want of memory
+    kills=0
+    for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+        [ -r "$file" ] && while read -r key value; do
+            [ "$key" = oom_kill ] && kills=$value
+        done <"$file"
+    done
+}
+set -- "$(oom_kills; echo "$kills")" "$@"
 (
     trap '' TERM HUP INT QUIT ALRM USR1 USR2
     others() { # those that we may signal: what keeps the container up belongs to another user
@@ -19,24 +29,15 @@ exec 9>"$1/report" 8<"$1/control" 7>"$1/reply" # here, so that whoever is killed
             [ "$pid" = "$self" ] || [ "$pid" = $$ ] || ! kill -0 "$pid" 2>/dev/null || found="$found $pid"
         done
     }
-    oom_kills() {
-        kills=0
-        for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
-            [ -r "$file" ] && while read -r key value; do
-                [ "$key" = oom_kill ] && kills=$value
-            done <"$file"
-        done
-    }
     read -r self _ </proc/self/stat
-    oom_kills
-    before=$kills
     echo ready >&7
     while read -r word <&8; do
         case $word in
         count)
             others
-            set -- $found
-            echo "count $#" >&7
+            number=0
+            for pid in $found; do number=$((number + 1)); done
+            echo "count $number" >&7
             ;;
         list)
             others
@@ -49,7 +50,7 @@ exec 9>"$1/report" 8<"$1/control" 7>"$1/reply" # here, so that whoever is killed
             ;;
         oom)
             oom_kills
-            echo "oom $((kills - before))" >&7
+            echo "oom $((kills - $1))" >&7
             ;;
         leave) break ;; # nobody is there, as far as we were asked: who keeps us from counting stays behind
         *) kill -"$word" -1 2>/dev/null ;;
@@ -58,10 +59,10 @@ exec 9>"$1/report" 8<"$1/control" 7>"$1/reply" # here, so that whoever is killed
     kill -KILL -1 2>/dev/null
 ) 9>&- &
 exec 8<&- 7>&-
-command -v "$2" >/dev/null || {
+command -v "$3" >/dev/null || {
     echo missing >&9
     exit
 }
 trap : TERM HUP INT QUIT ALRM USR1 USR2 # caught, and so reset for the command; ignored, it would ignore them
-(shift && exec "$@" 9>&-) <"$1/stdin" >>"$1/stdout" 2>>"$1/stderr" # no variable: one is the command's, too
+(shift 2 && exec "$@" 9>&-) <"$2/stdin" >>"$2/stdout" 2>>"$2/stderr"
 echo "exit $?" >&9
