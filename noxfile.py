@@ -104,6 +104,7 @@ def containers(session: nox.Session) -> None:
         *session.posargs,
         env={"PATH": _install_agents(session, CLAUDE), "MAHAVISHNU_REQUIRE_CONTAINERS": "1"},
     )
+    session.run(sys.executable, "plugins/mahavishnu-container/tests/benchmarks/containers.py")
 
 
 def _install_debian(session: nox.Session) -> None:
