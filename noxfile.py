@@ -75,6 +75,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def thorough(session: nox.Session) -> None:
+    """What the inner suite leaves out because it takes its time."""
+    session.run(*PYTHON, "pytest", "-m", "thorough", *session.posargs)
+
+
+@nox.session
 def real_clis(session: nox.Session) -> None:
     """The real agents, installed from npm, against the scripted model."""
     path = _install_agents(session, CLAUDE, QWEN, *OTHERS)

@@ -26,6 +26,8 @@ from mahavishnu_core.testing.processes import left_by_test, wait_until_gone
 from tests.documents import ROOT, document
 from tests.installed import Site, opened
 
+pytestmark = pytest.mark.thorough
+
 KINDS = sorted(path.parent.name for path in ROOT.glob("contrib/broken/*/pyproject.toml"))
 PROGRAM = Path(sys.executable).with_name("mahavishnu")
 PATIENCE = 60

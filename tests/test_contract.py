@@ -594,6 +594,7 @@ def test_it(monkeypatch, nothing_left):  # which looks while the patch is still 
 """
 
 
+@pytest.mark.thorough
 def test_a_process_that_goes_at_last_is_still_named_as_left(tmp_path):
     test = tmp_path / "test_left.py"
     test.write_text(LEFT)

@@ -97,6 +97,7 @@ def test_the_links_of_these_pages_are_among_those_that_are_followed() -> None:
 # --- the examples
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("hook", SIGNATURES)
 def test_an_example_is_a_plugin_that_is_loaded(hook: str, tmp_path: Path) -> None:
     code = example(hook)
@@ -112,6 +113,7 @@ def test_an_example_is_a_plugin_that_is_loaded(hook: str, tmp_path: Path) -> Non
     assert run(tmp_path / "site", "-c", heavy) == "\n"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("hook", SIGNATURES)
 def test_an_example_does_what_its_page_says(hook: str, tmp_path: Path, nothing_left: None) -> None:
     plugin, trial = page(hook).blocks("python")

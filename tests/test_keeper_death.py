@@ -264,6 +264,7 @@ async def test_a_waiting_command_that_was_ended_as_its_keeper_died_is_not_starte
     assert not (bench.cwd / "log").exists()
 
 
+@pytest.mark.thorough
 async def test_however_often_the_keeper_dies_every_command_runs_once(bench, bell):
     async with bench.link() as link:
         runs = [bench.start(link, SHELL, "-c", f"echo {n} >> log; echo > bell", limit=4) for n in range(50)]

@@ -79,6 +79,7 @@ def test_it_is_written_where_it_is_wanted_and_nowhere_else(home):
     assert not [path.name for path in home.path.iterdir() if "cookiecutter" in path.name]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["robot", "robot-arm", "r2.d2", "x_1"])
 def test_it_works_as_soon_as_it_is_installed(home, monkeypatch, name):
     home.run("plugins", "new", name)

@@ -191,6 +191,7 @@ def _noting(heads):
     return note
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "raw"])
 def test_memory_is_a_small_multiple_of_the_file(home, recorded):
     first, *middle, last = (CLAUDE / "partials.jsonl").read_bytes().splitlines(keepends=True)

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 KEEPER = """
 import sys
 from pathlib import Path
 
 import trio
+
 from mahavishnu_core import Task, Worker, WorkerResult, WorkerStatus, WorkerType
 from mahavishnu_sqlite.record import record_of
 from mahavishnu_sqlite.store import open_store
@@ -51,6 +54,7 @@ def killed_after(lines: int, path: Path, name: str) -> list[str]:
         return whole_lines("".join(said) + process.stdout.read())
 
 
+@pytest.mark.thorough
 def test_what_was_acknowledged_survives_kill_9_at_any_moment(path, rows):
     chance = random.Random(20)
     acknowledged: list[str] = []
