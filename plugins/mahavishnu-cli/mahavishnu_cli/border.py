@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 import click
@@ -57,6 +58,12 @@ def _report_one(error: BaseException, *, debug: bool) -> int:
             return INTERRUPTED
         case BrokenPipeError():
             return 1
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            complain(
+                "the disk is full: make room where the state directory lies ('mahavishnu doctor' names it); "
+                "what has run is not lost, 'mahavishnu workers list' takes it up then"
+            )
+            return _NOT_KEPT
         case OSError(filename=str(path), strerror=str(reason)):
             complain(f"cannot use {path!r}: {reason}")
             return _NOT_KEPT

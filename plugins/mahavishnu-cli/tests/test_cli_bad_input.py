@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 
@@ -108,6 +110,18 @@ def test_untrusted_commands_of_a_project_are_not_obeyed_until_the_user_trusts_th
     assert home.run("workers", "spawn", "-t", "mine").status == 0
     settings.write_text(settings.read_text() + "# changed\n")
     assert home.run("workers", "spawn", "-t", "mine").status == 2
+
+
+def test_a_full_disk_is_said_with_what_to_do_and_ends_in_4(home, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("mahavishnu_core.state.StateDir.settle", full)
+        ran = home.execute("echo here")
+    assert (ran.status, ran.err.count("mahavishnu: ")) == (4, 1)
+    assert "the disk is full: make room" in ran.err
+    assert [kept["output"] for kept in home.run("workers", "results", "--json").json] == ["here"]
 
 
 def test_a_traceback_is_shown_only_on_demand(home, monkeypatch):

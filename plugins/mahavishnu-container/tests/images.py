@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BASE = "mahavishnu-test/base"
 CLAUDE = "mahavishnu-test/claude"
+REPORTING = "mahavishnu-test/reporting"
 EGRESS = "egress"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _FILES = {
@@ -98,6 +99,15 @@ def egress_image(daemon: Daemon, files: Mapping[str, str]) -> str:
         for name, text in files.items():
             tree.file(f"etc/tinyproxy/{name}", text.encode())
     return EGRESS
+
+
+def reporting_image(daemon: Daemon) -> str:
+    """The same with the programs by which a shell reaches a socket; its name."""
+    with _new_image(daemon, REPORTING) as tree:
+        _add_system(tree, without=("bin/nc",))
+        tree.program("bin/nc", Path(str(find_program("nc.openbsd"))))
+        tree.program("bin/socat", Path(str(find_program("socat"))))
+    return REPORTING
 
 
 def claude_image(daemon: Daemon, node_modules: Path) -> str:

@@ -116,19 +116,19 @@ def test_files_that_a_command_has_closed_are_ours_to_read_again(boxes, task):
     assert modes(task)["stdout.jsonl"] == modes(task)["stderr.log"] == "-rw-------"
 
 
-def test_a_report_waits_for_room_on_a_full_disk(task, monkeypatch):
-    written, rename = [], os.rename
+def test_a_report_that_does_not_fit_waits_for_room_on_a_full_disk(task, monkeypatch):
+    tried, write = [], follow._write
 
-    def full_at_first(source, target):
-        written.append(Path(source).read_text())
-        if len(written) < 3:
+    def full_at_first(content, directory):
+        tried.append(content)
+        if len(tried) < 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        rename(source, target)
+        write(content, directory)
 
     monkeypatch.setattr(follow, "_NO_ROOM", 0)
-    monkeypatch.setattr(os, "rename", full_at_first)
+    monkeypatch.setattr(follow, "_write", full_at_first)
     follow.report(Ended(exit_code=3), str(task))
-    assert len(written) == 3
+    assert len(tried) == 3
     assert json.loads((task / "shim.json").read_text()) == {"exit_code": 3}
 
 

@@ -99,7 +99,12 @@ async def test_all_nine_tools_answer_what_their_twins_do(house, mode):
         assert again == {"closed": [], "already_closed": [ours[0]]}
         assert await call(client, "worker_close", worker_id=ours[0]) == again
         rest = await call(client, "worker_close_all")
-        assert rest == {"closed": sorted([*ours[1:], *theirs]), "already_closed": []}
+        assert rest == {
+            "closed": sorted([*ours[1:], *theirs]),
+            "already_closed": [],
+            "removed": [],
+            "not_swept": [],
+        }
         assert await house.command("workers", "list") == []
         assert (await call(client, "worker_list"))["workers"] == []
 

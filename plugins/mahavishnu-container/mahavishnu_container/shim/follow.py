@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from mahavishnu_container.shim.box import Box
     from mahavishnu_container.shim.start import Command, Starting
 
+_NEW = "shim.new"
+"""The report until it is whole."""
+_ROOM = b" " * (1 << 14)
+"""Kept for it from the start, so that a command that fills the disk can still be reported on."""
+_MOST_TRIES = 50
 _NO_ROOM = 0.2
-"""Seconds between looks for room on a full disk."""
+"""How often, and after how many seconds, a longer report is tried again on a full disk."""
 
 
 def follow(
@@ -28,6 +33,7 @@ def follow(
     """See a command through to the end of its family."""
     wakeup = _hear_terms()
     try:
+        _write(_ROOM, directory)
         progress = ProgressSocket(PROGRESS, directory)
         box.open_to_command(PROGRESS)
         watch = Watch(Daemon(socket_path, container, wakeup), command, box.open(), progress, wakeup)
@@ -39,23 +45,27 @@ def follow(
 
 
 def report(ended: Ended, directory: str) -> None:
-    """Leave word for the keeper; on a full disk, as soon as there is room. Raises OSError."""
-    while True:
+    """Leave word for the keeper; on a full disk there may have to be room first. Raises OSError."""
+    # where it names no exit status, the keeper takes this program's own for the command's
+    told = Ended(exit_code=None) | ended
+    text = f"{{{', '.join(f'{quoted(name)}: {_as_json(value)}' for name, value in told.items())}}}"
+    for _ in range(_MOST_TRIES):
         try:
-            return _write(ended, directory)
+            _write(text.encode().ljust(len(_ROOM)), directory)
+            break
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
         time.sleep(_NO_ROOM)
+    os.rename(f"{directory}/{_NEW}", f"{directory}/shim.json")
 
 
-def _write(ended: Ended, directory: str) -> None:
-    # where it names no exit status, the keeper takes this program's own for the command's
-    told = Ended(exit_code=None) | ended
-    temporary = f"{directory}/shim.new"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-        file.write(f"{{{', '.join(f'{quoted(name)}: {_as_json(value)}' for name, value in told.items())}}}")
-    os.rename(temporary, f"{directory}/shim.json")
+def _write(content: bytes, directory: str) -> None:
+    """Write over what is there, in the room that it has."""
+    path = f"{directory}/{_NEW}"
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600), "wb", buffering=0) as file:
+        if file.write(content) < len(content):
+            raise OSError(errno.ENOSPC, "the disk is full")
 
 
 def _hear_terms() -> int:

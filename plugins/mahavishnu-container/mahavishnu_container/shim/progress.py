@@ -101,6 +101,7 @@ class ProgressSocket:
         if not chunk:
             lines, rest = [*lines, rest], b""
         self._take(lines)
+        self.write()  # before it is hung up: who waits for that finds its report before its further output
         if not chunk or len(rest) > _LONGEST or self._is_full:
             caller.close()
             del self._callers[descriptor]

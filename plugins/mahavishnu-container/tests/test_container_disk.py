@@ -1,0 +1,36 @@
+"""A command in a container fills the disk that our state lies on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from mahavishnu_core import WorkerStatus
+
+from .yard import until
+
+pytestmark = pytest.mark.container
+
+
+@pytest.fixture
+def small_disk(yard):
+    """The state directory on a disk of four megabytes."""
+    root = yard.app.state.root
+    root.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", root], check=True)
+    yield root
+    subprocess.run(["umount", "--lazy", root], check=True)
+
+
+async def test_a_command_that_fills_the_disk_is_reported_as_soon_as_there_is_room(yard, small_disk):
+    async with yard.worker() as boxed:
+        with pytest.raises(OSError, match="No space left"):
+            await boxed.do("head -c 10000000 /dev/zero; exit 3")
+        assert boxed.processes() == {}
+        os.truncate(boxed.task.directory / "stdout.jsonl", 0)
+        await until(lambda: boxed.manager.app.state.exit(boxed.task))
+        (result,) = await boxed.manager.collect_results()
+        assert (result.status, result.exit_code) == (WorkerStatus.FAILED, 3)
+        assert (await boxed.do("echo again")).output == "again"
