@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from mahavishnu_core.settings.schema import CONCURRENT_WORKERS
+
 if TYPE_CHECKING:
     import trio
-
-_LEAST, _MOST = 1, 100
 
 
 @attrs.define
@@ -32,8 +32,9 @@ class Slot:
 
 def within_bounds(wanted: int) -> int:
     """The nearest number of tasks that may run at once; the caller's caller is warned where it is another."""
-    width = max(_LEAST, min(wanted, _MOST))
+    width = CONCURRENT_WORKERS.clamp(wanted)
     if width != wanted:
-        text = f"max_concurrent {wanted} is not between {_LEAST} and {_MOST}: {width} is used"
+        low, high = CONCURRENT_WORKERS.low, CONCURRENT_WORKERS.high
+        text = f"max_concurrent {wanted} is not between {low} and {high}: {width} is used"
         warnings.warn(text, stacklevel=3)
     return width

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import attrs
 
 from mahavishnu_container.danger import Danger, dangers_of_path, sockets
+from mahavishnu_container.shim.box import BOXES, WORKSPACE
 from mahavishnu_core.settings import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WORKSPACE = "/workspace"
-"""Where a container has its worker's workspace."""
 HOME = "/tmp/home"  # noqa: S108  # the container's own
 """Where a command finds its home, which is made for it: /tmp is there, and writable for all, in any image."""
-BOXES = "/run/mahavishnu"
-"""Where a container has what it shares with us: see ``shim/box.py``."""
 _RESERVED = ("/", WORKSPACE, HOME, BOXES)
 
 

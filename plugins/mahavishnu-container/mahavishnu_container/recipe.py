@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypedDict
 import attrs
 
 from mahavishnu_container.danger import real_path
-from mahavishnu_container.options import BOXES, WORKSPACE, plain_path
+from mahavishnu_container.options import plain_path
+from mahavishnu_container.shim.box import BOXES, WORKSPACE
 
 if TYPE_CHECKING:
     from docker.types import Mount

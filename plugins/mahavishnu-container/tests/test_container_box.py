@@ -334,6 +334,28 @@ def test_reports_beyond_the_most_are_not_read(hears, task, monkeypatch):
     assert 3 not in [record["report"] for record in records(task)]
 
 
+def test_reports_beyond_so_many_bytes_are_not_read(hears, task, monkeypatch):
+    monkeypatch.setattr(progress_module, "MOST_BYTES", 1000)
+    with say(b"%s\n" % json.dumps("x" * 600).encode() * 3):
+        attend(hears)
+    with say(b"3\n"):
+        attend(hears)
+    assert [record["report"] for record in records(task)] == ["x" * 600] * 2
+
+
+def test_a_report_is_written_down_before_its_caller_is_hung_up_on(hears, task):
+    caller = say(b"1\n")
+    caller.shutdown(socket.SHUT_WR)
+    while not hears._callers:
+        hears.attend({hears._listener.fileno()})
+    hears.attend(set(hears._callers))
+    while hears._callers:
+        hears.attend(set(hears._callers))
+    assert [record["report"] for record in records(task)] == [1]
+    assert caller.recv(1) == b""
+    caller.close()
+
+
 def test_callers_that_say_nothing_keep_nobody_out_for_ever(hears, task):
     silent = [say() for _ in range(16)]
     attend(hears)

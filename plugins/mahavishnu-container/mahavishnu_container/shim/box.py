@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import stat
 
-INSIDE = "/run/mahavishnu"
-"""Where a container has the directory of its worker's boxes."""
+WORKSPACE = "/workspace"
+"""Where a container has its worker's workspace."""
+BOXES = "/run/mahavishnu"
+"""Where it has the directory of its worker's boxes."""
 CONTROL, REPORT, REPLY = "control", "report", "reply"
 PROGRESS = "progress.sock"
 _LINKS = (("stdout.jsonl", "stdout"), ("stderr.log", "stderr"), ("stdin", "stdin"))
@@ -56,7 +58,7 @@ class Box:
     @property
     def inside(self) -> str:
         """Its path in the container."""
-        return f"{INSIDE}/{self.name}"
+        return f"{BOXES}/{self.name}"
 
     def open_to_command(self, name: str) -> None:
         """Let the command's user at a file of this program's."""

@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
-from mahavishnu_container.shim.box import PROGRESS, Box
+from mahavishnu_container.shim.box import PROGRESS, WORKSPACE, Box
 from mahavishnu_container.shim.start import Command, begin
 
 PREFIX = "IN_"
-WORKSPACE = "/workspace"
-"""Where a container has its worker's workspace."""
 
 
 def main() -> None:
