@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -11,10 +12,12 @@ import trio
 from mahavishnu_core.errors import MahavishnuError, PluginError
 from mahavishnu_core.health import Check
 from mahavishnu_core.host import awaited
-from mahavishnu_core.models import Leftover, Swept
+from mahavishnu_core.models import Backlog, Leftover, Swept, Synced
 from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from mahavishnu_core.engine import Engine
     from mahavishnu_core.models import WorkerType
 
@@ -24,6 +27,9 @@ LOOK_PATIENCE = 15.0
 """Seconds in which a plugin must have said how things are."""
 REMOVE_PATIENCE = 120.0
 """The same where it is to take things away: a daemon may be slow at that."""
+
+TRY_PATIENCE = 60.0
+"""The same where it is to try out what it needs: a server may have to be started for that."""
 
 
 async def sweep_places(engine: Engine, *, remove: bool) -> Swept:
@@ -36,9 +42,27 @@ async def sweep_places(engine: Engine, *, remove: bool) -> Swept:
 
 async def diagnose(engine: Engine, kinds: Sequence[WorkerType]) -> list[Check]:
     """What all plugins find of themselves; a warning for each that could not say."""
-    found = await _ask_all(engine, "diagnose", Check, LOOK_PATIENCE, kinds=kinds)
+    found = await _ask_all(engine, "diagnose", Check, TRY_PATIENCE, kinds=kinds)
     failed = (Check(f"plugin {plugin}", "warning", reason) for plugin, reason in found.failures.items())
     return [*found.answers, *failed]
+
+
+async def backlogs(engine: Engine) -> list[Backlog]:
+    """What waits in all storages; one that cannot say is failing, with the reason and a count of 0."""
+    found = await _ask_all(engine, "backlog", Backlog, LOOK_PATIENCE)
+    return [*found.answers, *_failing(found.failures)]
+
+
+async def sync_results(engine: Engine, *, verify: bool, told: Callable[[int, int], None]) -> list[Synced]:
+    """What came of it in all storages, however long it takes; one that raises is a failing backlog."""
+    found = await _ask_all(engine, "sync_results", Synced, math.inf, verify=verify, told=told)
+    return [*found.answers, *(Synced((), backlog) for backlog in _failing(found.failures))]
+
+
+def _failing(failures: Mapping[str, str]) -> Iterator[Backlog]:
+    """Nobody knows what waits in them: not a count, but a fault to hear of."""
+    for plugin, reason in failures.items():
+        yield Backlog(plugin, 0, one_line(reason), is_failing=True)
 
 
 @attrs.frozen

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mahavishnu_core.app import App
-    from mahavishnu_core.models import Task, Worker, WorkerResult
+    from mahavishnu_core.models import LogBatch, Task, Worker, WorkerResult
 
 T = TypeVar("T")
 STORE_PATIENCE = 30.0
@@ -54,6 +54,8 @@ class Engine:
     listeners: list[Listener] = attrs.field(factory=list)
     """Called in the loop with each notice of what is being waited for."""
     storage_failures: list[StorageFailure] = attrs.field(factory=list)
+    stored_in: set[str] = attrs.field(factory=set)
+    """Storages that have taken a result from this engine."""
     settling: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for one verdict: one a turn of the loop, so that a free slot is filled before many are given."""
     _held: dict[str, object] = attrs.field(factory=dict)
@@ -101,23 +103,23 @@ class Engine:
         for storage, answer in answers:
             if state.is_stored(task, storage):
                 _discard(answer)
-            elif await self._store_in(storage, answer, task):
+            elif (reason := await _why_not_kept(answer)) is None:
+                self.stored_in.add(storage)
                 state.mark_stored(task, storage)
             else:
+                self.storage_failures.append(StorageFailure(storage, task.task_id, reason))
                 complete = False
         if complete:
             state.mark_done(task)
 
-    async def _store_in(self, storage: str, answer: object, task: Task) -> bool:
-        try:
-            if isinstance(answer, Exception):
-                raise answer
-            with trio.fail_after(STORE_PATIENCE):
-                await awaited(answer, type(None))
-        except Exception as error:  # noqa: BLE001  # foreign code; the result itself is safe on disk
-            self.storage_failures.append(StorageFailure(storage, task.task_id, _in_words(error)))
-            return False
-        return True
+    async def store_log(self, worker: Worker, batch: LogBatch) -> dict[str, str]:
+        """Have all storages keep some lines of a worker's log; by name those that could not, with the reason.
+
+        Give them the same batch again: each keeps it once.
+        """
+        answers = self.app.host.attempts("store_log", engine=self, worker=worker, batch=batch)
+        reasons = {storage: await _why_not_kept(answer) for storage, answer in answers}
+        return {storage: reason for storage, reason in reasons.items() if reason is not None}
 
     async def ask(self, hook: str, kind: type[T], **arguments: object) -> T | None:
         """The first answer to an async hook, awaited; None where nobody answers."""
@@ -142,6 +144,22 @@ async def open_engine(app: App, max_concurrent: int) -> AsyncIterator[Engine]:
         nursery.cancel_scope.cancel()
 
 
+async def _why_not_kept(answer: object) -> str | None:
+    """Await a storage's answer; the reason where it could not keep what it was given."""
+    try:
+        if isinstance(answer, Exception):
+            raise answer
+        with trio.fail_after(STORE_PATIENCE):
+            await awaited(answer, type(None))
+    except trio.TooSlowError:
+        return f"it has not answered for {STORE_PATIENCE:g} s"
+    except MahavishnuError as error:
+        return str(error)
+    except Exception as error:  # noqa: BLE001  # foreign code; what it was to keep is safe on disk
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
 async def _keep_open(
     opener: Callable[[], AbstractAsyncContextManager[T]],
     task_status: trio.TaskStatus[T] = trio.TASK_STATUS_IGNORED,
@@ -149,12 +167,6 @@ async def _keep_open(
     async with opener() as resource:
         task_status.started(resource)
         await trio.sleep_forever()
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, trio.TooSlowError):
-        return f"it has not answered for {STORE_PATIENCE:g} s"
-    return str(error) if isinstance(error, MahavishnuError) else f"{type(error).__name__}: {error}"
 
 
 def _discard(answer: object) -> None:

@@ -43,8 +43,8 @@ ALLOWED = (
 ELSEWHERE = ("COLORTERM", "LANG", "LANGUAGE", "LC_*", "TERM", "TZ")
 """What of it means the same on another machine or in a container."""
 
-NEVER = ("MAHAVISHNU_MCP_TOKEN",)
-"""What no worker gets, whoever lets it in: the key to our own door."""
+NEVER = ("MAHAVISHNU_MCP_TOKEN", "MAHAVISHNU_SESSION_BUDDY_TOKEN")
+"""What no worker gets, whoever lets it in: the keys to our own door and to where we keep results."""
 
 
 class CallersEnvironment:

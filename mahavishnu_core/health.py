@@ -10,7 +10,9 @@ from mahavishnu_core.keeper.cgroup import is_available
 from mahavishnu_core.models import WorkerStatus
 
 if TYPE_CHECKING:
-    from mahavishnu_core.models import JSON, Swept
+    from collections.abc import Iterable
+
+    from mahavishnu_core.models import JSON, Backlog, Swept
     from mahavishnu_core.state import StateDir
 
 Grade: TypeAlias = Literal["ok", "warning", "problem"]
@@ -28,7 +30,10 @@ class Check:
 
 @attrs.frozen
 class Health:
-    """``status`` is ``degraded`` when no slot is free, a storage lags behind, or something is left over."""
+    """``status`` is ``degraded`` when no slot is free, something is left over, or a storage lags behind.
+
+    A storage that has taken everything and cannot send it on lags behind when that is a fault.
+    """
 
     status: str
     workers_active: int
@@ -43,18 +48,23 @@ class Health:
     """What places still hold for workers that are gone, each with the reason."""
     not_swept: tuple[str, ...] = ()
     """Plugins that could not say what is left over, each with the reason."""
+    not_mirrored: tuple[Backlog, ...] = ()
+    """Storages in which results wait to be sent to where they keep them, and those whose sending fails."""
 
     def to_dict(self) -> dict[str, JSON]:
         fields = attrs.asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
 
-def take_health(state: StateDir, max_concurrent: int, swept: Swept) -> Health:
+def take_health(
+    state: StateDir, max_concurrent: int, swept: Swept, backlogs: Iterable[Backlog] = ()
+) -> Health:
     standing = {task.task_id: state.status(task) for task in state.open_tasks()}
     pending = sum(status is WorkerStatus.PENDING for status in standing.values())
     not_stored = tuple(task_id for task_id, status in standing.items() if status.is_final)
     running = len(standing) - pending - len(not_stored)
-    lacking = not_stored or swept.leftovers or swept.failures
+    not_mirrored = tuple(each for each in backlogs if each.count or each.is_failing)
+    lacking = not_stored or swept.leftovers or swept.failures or any(each.is_failing for each in not_mirrored)
     return Health(
         status="degraded" if lacking or running >= max_concurrent else "healthy",
         workers_active=len(state.workers()),
@@ -65,6 +75,7 @@ def take_health(state: StateDir, max_concurrent: int, swept: Swept) -> Health:
         containment=containment(),
         leftovers=tuple(map(str, swept.leftovers)),
         not_swept=swept.failures,
+        not_mirrored=not_mirrored,
     )
 
 

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from mahavishnu_core.health import Check
     from mahavishnu_core.models import (
         JSON,
+        Backlog,
         Cause,
         Command,
         Exit,
         Leftover,
+        LogBatch,
+        Synced,
         Task,
         Worker,
         WorkerResult,
@@ -45,12 +48,28 @@ class Engine(Protocol):
     """What an async hook gets to work with: where the state lies, and a home for what must stay open."""
 
     @property
+    def app(self) -> App:
+        """Plugins, settings, worker types and state."""
+        ...
+
+    @property
     def state_dir(self) -> Path:
         """The state directory; a plugin may keep files of its own in it."""
         ...
 
     async def hold(self, key: str, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
         """Open a resource once for the engine's lifetime (a connection, a client) and share it by ``key``."""
+        ...
+
+    def secrets_of(self, worker: Worker) -> tuple[str, ...]:
+        """The values that must not show in a worker's texts: of the environment, and of its type's."""
+        ...
+
+    async def store_log(self, worker: Worker, batch: LogBatch) -> Mapping[str, str]:
+        """Have all storages keep some lines of a worker's log; by name those that could not, with the reason.
+
+        Give them the same batch again: each keeps it once.
+        """
         ...
 
     def notify(self, text: str) -> None:
@@ -167,6 +186,34 @@ def store_result(engine: Engine, worker: Worker, task: Task, result: WorkerResul
     """Keep a result (*async, all storages*). Raise when you cannot: you are asked again later.
 
     May be called twice for one ``task.task_id``; keep one.
+    """
+
+
+@hookspec
+def backlog(engine: Engine) -> Awaitable[Sequence[Backlog]] | None:
+    """What you have taken by ``store_result`` and not yet brought where you keep it (*async, all*).
+
+    For a storage that sends results elsewhere later on. Called after a run, and by ``workers health``: look,
+    and do not send.
+    """
+
+
+@hookspec
+def sync_results(
+    engine: Engine, verify: bool, told: Callable[[int, int], None]
+) -> Awaitable[Sequence[Synced]] | None:
+    """Send what waits in you, now, and say what came of it (*async, all*).
+
+    ``told(done, total)`` is to be called, in the loop, as the sending goes on. With ``verify`` also find what
+    the other side has lost since it had it, and send that again.
+    """
+
+
+@hookspec
+def store_log(engine: Engine, worker: Worker, batch: LogBatch) -> Awaitable[None] | None:
+    """Keep some lines of what a worker logs (*async, all storages*). Raise when you cannot.
+
+    May be called twice for one ``batch.first`` of a worker; keep one.
     """
 
 

@@ -19,7 +19,7 @@ from mahavishnu_core.nesting import require_shallow
 from mahavishnu_core.recovery import recover
 from mahavishnu_core.report import WorkerReport, report
 from mahavishnu_core.slots import Slot, within_bounds
-from mahavishnu_core.task_run import LOOK_LATEST, TERM_GRACE, TaskRun, take_up
+from mahavishnu_core.task_run import LOOK_LATEST, TERM_GRACE, TaskRun, checked_prompt, take_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from mahavishnu_core.health import Check
     from mahavishnu_core.hookspecs import Run
-    from mahavishnu_core.models import JSON, Swept, WorkerType
-    from mahavishnu_core.state import StateDir
+    from mahavishnu_core.models import JSON, Backlog, Swept, Synced, WorkerType
 
 CLOSE_PATIENCE = 30.0
 """Seconds that closing workers may take when their caller is being cancelled."""
@@ -285,12 +284,11 @@ class WorkerManager:
             raise UsageError(f"worker {worker_id!r} is closed: spawn another one")
         timeout = timeout_seconds or worker.type.timeout_seconds
         timeout = timeout or self.app.loaded.settings.worker_timeout_seconds
-        task = state.add_task(worker, _checked(prompt), timeout, idempotency_key)
+        task = state.add_task(worker, checked_prompt(prompt), timeout, idempotency_key)
         try:
             run = self._runs[task.task_id] = take_up(self.engine, worker, task)
-        except (
-            MahavishnuError
-        ) as error:  # without its agent's plugin nothing can be said of the task but this
+        except MahavishnuError as error:
+            # without its agent's plugin nothing can be said of the task but this
             metadata: dict[str, JSON] = {"task_id": task.task_id, "reason": "spawn"}
             failed = WorkerResult(worker_id, WorkerStatus.FAILED, error=str(error), metadata=metadata)
             state.settle(task, failed)
@@ -332,7 +330,7 @@ class WorkerManager:
         """Follow a task until it has ended, or wait for whoever in this engine does so already."""
         state = self.app.state
         # while it waits for a slot in its own engine, no place knows of it yet; files give no event
-        while (run := self._runs.get(task.task_id)) is None and _waits_elsewhere(state, task):  # noqa: ASYNC110
+        while (run := self._runs.get(task.task_id)) is None and state.waits_elsewhere(task):  # noqa: ASYNC110
             await trio.sleep(LOOK_LATEST)
         if run is not None:
             await run.closed()
@@ -369,7 +367,8 @@ class WorkerManager:
     async def health(self) -> Health:
         """How the workers are doing, taken together."""
         await self.recover()
-        return take_health(self.app.state, self.max_concurrent, await self.sweep())
+        swept, backlogs = await self.sweep(), await self.backlogs()
+        return take_health(self.app.state, self.max_concurrent, swept, backlogs)
 
     async def sweep(self, *, remove: bool = False) -> Swept:
         """What places still hold for workers that are gone; ``remove`` takes it away."""
@@ -379,17 +378,21 @@ class WorkerManager:
         """What plugins find of themselves, and of these worker types."""
         return await asking.diagnose(self.engine, kinds)
 
+    async def backlogs(self) -> list[Backlog]:
+        """What storages have taken and not sent yet to where they keep it.
 
-def _waits_elsewhere(state: StateDir, task: Task) -> bool:
-    return state.status(task) is WorkerStatus.PENDING and state.owner_lives(task)
+        A storage that raises, or does not answer for 15 s, is among them as one that is failing, with the
+        reason, and with a count of 0, since nobody knows it.
+        """
+        return await asking.backlogs(self.engine)
 
+    async def sync_results(
+        self, *, verify: bool = False, told: Callable[[int, int], None] = lambda done, total: None
+    ) -> list[Synced]:
+        """Have storages send what waits in them, with ``verify`` also what has been lost where it was sent.
 
-def _checked(prompt: str) -> str:
-    """A prompt that can be given to a program. Raises UsageError."""
-    if not prompt.strip():
-        raise UsageError("the prompt is empty: say what the worker is to do")
-    try:
-        prompt.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        raise UsageError("the prompt holds half a character (a lone surrogate): mend the text") from None
-    return prompt
+        It takes as long as it takes, and may be cancelled. ``told`` hears how many of how many are done, from
+        each storage by itself. A storage that raises is among them as one that has sent nothing, with a
+        backlog as ``backlogs`` has it.
+        """
+        return await asking.sync_results(self.engine, verify=verify, told=told)

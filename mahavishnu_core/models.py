@@ -183,6 +183,52 @@ class Swept:
     failures: tuple[str, ...] = ()
 
 
+@attrs.frozen
+class LogBatch:
+    """Some lines of what a worker logs, in order: each batch of a worker begins after the one before it."""
+
+    first: int
+    """The number of the first line, counted from 1 over the worker's life. A gap: lines are missing."""
+    lines: tuple[str, ...]
+    """At least one; without line ends."""
+    created: str
+    """When the last of them was seen, ISO 8601."""
+
+    @property
+    def last(self) -> int:
+        """The number of the last line."""
+        return self.first + len(self.lines) - 1
+
+
+@attrs.frozen
+class Backlog:
+    """Results that a storage has taken and that are not yet where it keeps them."""
+
+    storage: str
+    count: int
+    reason: str = ""
+    """Why the last attempt to send them failed; empty while they are on their way."""
+    advice: str = ""
+    """What to do about it."""
+    is_failing: bool = False
+    """Whether it is a fault that the user wants to hear of: it has worked before, or was set up on purpose.
+
+    Without it the results may wait for a server that the user may never start.
+    """
+
+
+@attrs.frozen
+class Synced:
+    """What came of sending what waited in a storage."""
+
+    sent: tuple[str, ...]
+    """Ids of the tasks whose results have arrived now."""
+    backlog: Backlog
+    """What still waits afterwards."""
+    lost: tuple[str, ...] = ()
+    """Tasks whose results had arrived earlier and were found gone, to be sent again."""
+
+
 _EMOJI = {
     WorkerStatus.COMPLETED: "✅",
     WorkerStatus.FAILED: "❌",

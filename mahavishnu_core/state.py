@@ -229,6 +229,10 @@ class StateDir:
         """Whether the engine that was given the task is still there to run it."""
         return engine_lives(read_json(f"{task.directory}/task.json"))
 
+    def waits_elsewhere(self, task: Task) -> bool:
+        """Whether the task waits for a slot in the engine that was given it: no place knows of it yet."""
+        return self.status(task) is WorkerStatus.PENDING and self.owner_lives(task)
+
     def exit(self, task: Task) -> Exit | None:
         record = read_json_if_there(f"{task.directory}/exit.json")
         return None if record is None else exit_from_json(record)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.errors import MahavishnuError, UsageError
 from mahavishnu_core.models import Cause, Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.output import TaskOutput, open_output
 from mahavishnu_core.verdict import result_of
@@ -194,3 +194,14 @@ def take_up(engine: Engine, worker: Worker, task: Task) -> TaskRun:
 
 def _never_started() -> Exit:
     return Exit(cause="cancelled", error="cancelled before it was started", ended=utc_now())
+
+
+def checked_prompt(prompt: str) -> str:
+    """A prompt that can be given to a program. Raises UsageError."""
+    if not prompt.strip():
+        raise UsageError("the prompt is empty: say what the worker is to do")
+    try:
+        prompt.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise UsageError("the prompt holds half a character (a lone surrogate): mend the text") from None
+    return prompt

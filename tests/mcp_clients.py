@@ -16,6 +16,8 @@ import attrs
 import pytest
 import trio
 
+from mahavishnu_core.testing.environs import MIRRORS_NOTHING
+
 PROGRAM = str(Path(sys.executable).with_name("mahavishnu"))
 LIMIT = 240
 """Seconds for one program: far more than any needs, on a busy machine too."""
@@ -63,6 +65,7 @@ class Home:
             **{name: os.environ[name] for name in names if name in os.environ},
             "HOME": str(self.root / "home"),
             "MAHAVISHNU_STATE_DIR": str(self.root / "state"),
+            **MIRRORS_NOTHING,
         }
 
     @asynccontextmanager

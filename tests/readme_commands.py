@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import pytest
 
+from mahavishnu_core.testing.environs import MIRRORS_NOTHING
+
 ROOT = Path(__file__).parent.parent
 PATIENCE = 30.0
 """Seconds in which what has nothing left to do must have gone."""
@@ -56,7 +58,7 @@ def _run(clone: Path, commands: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", "-ec", commands],
         cwd=clone,
-        env={"PATH": os.environ["PATH"], "HOME": str(home)},
+        env={"PATH": os.environ["PATH"], "HOME": str(home), **MIRRORS_NOTHING},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -35,7 +35,11 @@ class Place:
         done = subprocess.run(
             [str(self.bin / words[0]), *map(str, words[1:])],
             cwd=self.path / "work",
-            env={"PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": str(self.path / "home")},
+            env={
+                "PATH": f"{self.bin}:{os.environ['PATH']}",
+                "HOME": str(self.path / "home"),
+                "MAHAVISHNU_SESSION_BUDDY_INTEGRATION": "false",
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

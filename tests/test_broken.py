@@ -22,6 +22,7 @@ from mahavishnu_core import host as host_module
 from mahavishnu_core.app import App, load_app
 from mahavishnu_core.events import Notice, TaskEvent
 from mahavishnu_core.host import load_plugins
+from mahavishnu_core.testing.environs import MIRRORS_NOTHING
 from mahavishnu_core.testing.processes import left_by_test, wait_until_gone
 from tests.documents import ROOT, document
 from tests.installed import Site, opened
@@ -233,7 +234,7 @@ def installed(tmp_path: Path, nothing_left: None) -> Installed:
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     (tmp_path / "work").mkdir()
     state = {"MAHAVISHNU_STATE_DIR": str(tmp_path / "state"), "PYTHONPATH": str(site.path)}
-    return Installed(environ | home | state, tmp_path / "work")
+    return Installed(environ | home | state | MIRRORS_NOTHING, tmp_path / "work")
 
 
 def test_the_program_does_its_work_and_names_each(installed: Installed) -> None:

@@ -17,6 +17,7 @@ from mahavishnu_core.entry_points import EntryPoint
 from mahavishnu_core.errors import PluginError, UsageError
 from mahavishnu_core.events import Finished, Raw, Started, Text
 from mahavishnu_core.host import host_of
+from mahavishnu_core.models import Backlog
 from mahavishnu_core.stream import LinesParser, ObjectParser, fields
 from mahavishnu_core.testing import Sample, rows_for
 from mahavishnu_core.testing.contract import rows_of
@@ -513,6 +514,38 @@ def test_a_storage_that_cannot_search_is_not_said_to_have_kept_anything():
     outcomes = outcomes_of(CannotSearch(), "storage")
     assert {outcome.state for outcome in outcomes.values()} == {"skip"}
     assert {outcome.detail for outcome in outcomes.values()} == {"it cannot search, so nobody can look"}
+
+
+class Sends(CannotSearch):
+    """A storage that says of what waits what it is given."""
+
+    def __init__(self, told):
+        self.told = told
+
+    @hookimpl
+    def backlog(self):
+        return None if self.told is None else self._tell()
+
+    async def _tell(self):
+        await trio.lowlevel.checkpoint()
+        return self.told
+
+
+@pytest.mark.parametrize(
+    ("told", "state", "detail"),
+    [
+        ([Backlog("robot", 1)], "pass", "1 of 1"),
+        ([], "pass", "0 of 1"),
+        (None, "skip", "it declines"),
+        (["one"], "fail", "gives ['one'] where a Backlog is due"),
+        ([Backlog("robot", "one")], "fail", "counts ['one']"),
+        ([Backlog("robot", -1)], "fail", "counts [-1]"),
+        (3, "fail", "a hook gave int where Sequence is due"),
+    ],
+)
+def test_a_storage_has_to_say_what_waits_in_it(told, state, detail):
+    outcome = outcomes_of(Sends(told), "storage: backlog")["storage: backlog"]
+    assert (outcome.state, detail in outcome.detail) == (state, True)
 
 
 class Elsewhere:

@@ -19,7 +19,8 @@ from mahavishnu_cli.new_plugin import NewPlugin
 from mahavishnu_core.host import host_of, load_plugins
 from mahavishnu_core.testing import contract
 from mahavishnu_core.testing.contract.declared import HEAVY
-from mahavishnu_core.testing.contract.subject import Subject, open_subject, subject_of
+from mahavishnu_core.testing.contract.subject import Subject, subject_of
+from mahavishnu_core.testing.environs import MIRRORS_NOTHING
 from tests.documents import ROOT, Document, all_documents, document
 from tests.installed import opened
 
@@ -126,6 +127,7 @@ def run(directory: Path, *words: str) -> str:
     """What Python prints, with warnings as errors; nothing may be on standard error."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MAHAVISHNU_", "XDG_"))}
     environ = {**kept, "HOME": str(directory), "TMPDIR": str(directory), "PYTHONPATH": str(directory)}
+    environ |= MIRRORS_NOTHING
     command = [sys.executable, "-W", "error", "-X", "dev", *words]
     done = subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -283,7 +285,8 @@ def test_the_page_names_every_part_of_the_contract_with_its_rows(robot: Subject)
 
     places = ("place_options", "sweep", "diagnose")
     yard = attrs.evolve(robot, hooks=places)  # the rows are looked at, not run
-    subjects = [robot, open_subject("sqlite"), subject_of(host_of({"seen": Observer()}), "seen"), yard]
+    storage = attrs.evolve(robot, hooks=("store_result", "backlog", "store_log"))
+    subjects = [robot, storage, subject_of(host_of({"seen": Observer()}), "seen"), yard]
     for part in contract._PARTS:
         found = [row.name.removeprefix("robot: ") for subject in subjects for row in part.rows(subject)]
         kinds = dict.fromkeys(re.sub(r"^(sample|agent) .*", r"\1 NAME", name) for name in found)

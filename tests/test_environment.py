@@ -21,6 +21,7 @@ CALLER = {
     "PYTHONPATH": "/evil",
     "LD_PRELOAD": "evil.so",
     "MAHAVISHNU_MCP_TOKEN": "the key to our own door",
+    "MAHAVISHNU_SESSION_BUDDY_TOKEN": "the key to where results go",
     "MAHAVISHNU_STATE_DIR": "/state",
     "MAHAVISHNU_TASK": "outer.1",
     "SSH_AUTH_SOCK": "/agent",
@@ -67,10 +68,12 @@ def test_nobody_can_forge_the_mark():
     assert CallersEnvironment(CALLER).compose(command, "w1.2")["MAHAVISHNU_TASK"] == "w1.2"
 
 
-@pytest.mark.parametrize("pattern", ["MAHAVISHNU_MCP_TOKEN", "MAHAVISHNU_*"])
-def test_no_worker_gets_the_key_to_our_own_door_whoever_lets_it_in(pattern):
+@pytest.mark.parametrize(
+    "pattern", ["MAHAVISHNU_MCP_TOKEN", "MAHAVISHNU_SESSION_BUDDY_TOKEN", "MAHAVISHNU_*"]
+)
+def test_no_worker_gets_our_own_keys_whoever_lets_them_in(pattern):
     given = CallersEnvironment(CALLER).compose(Command(argv=("x",), pass_env=(pattern,)), "w1.2")
-    assert "MAHAVISHNU_MCP_TOKEN" not in given
+    assert not given.keys() & {"MAHAVISHNU_MCP_TOKEN", "MAHAVISHNU_SESSION_BUDDY_TOKEN"}
     assert ("MAHAVISHNU_STATE_DIR" in given) == (pattern == "MAHAVISHNU_*")
 
 

@@ -15,6 +15,7 @@ from mahavishnu_core import Command, Task, Worker, WorkerManager, WorkerResult, 
 from mahavishnu_core.errors import MissingError, UnknownWorker, UnknownWorkerType, UsageError, WorkerBusy
 from mahavishnu_core.events import TaskEvent
 from mahavishnu_core.markers import hookimpl
+from mahavishnu_core.models import LogBatch
 from tests.fakes import ANSWER, FakePlace, FakeStorage, Hang, Leave, Say, app_of, text
 
 IDLE = attrs.evolve(WorkerType("fake", "fake", "fake"), idle_seconds=60.0)
@@ -501,6 +502,38 @@ async def test_a_storage_that_hangs_is_left_behind_and_asked_again_later(
         assert (await manager.execute_task(worker_id, "go")).is_success()
         assert [failure.error for failure in manager.storage_failures] == ["it has not answered for 30 s"]
         assert (await manager.health()).not_stored == (f"{worker_id}.1",)
+
+
+async def test_lines_of_a_log_go_to_all_storages_and_those_that_cannot_keep_them_are_named(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    kept: list[tuple[str, LogBatch]] = []
+
+    class Storage:
+        def __init__(self, fault: str = "") -> None:
+            self.fault = fault
+
+        @hookimpl
+        def store_log(self, worker: Worker, batch: LogBatch) -> object:
+            return None if self.fault == "declines" else self.keep(worker, batch)
+
+        async def keep(self, worker: Worker, batch: LogBatch) -> None:
+            if self.fault == "hangs":
+                await trio.sleep_forever()
+            if self.fault == "breaks":
+                raise OSError("no space left")
+            kept.append((worker.worker_id, batch))
+
+    storages = {name or "good": Storage(name) for name in ("", "declines", "hangs", "breaks")}
+    batch = LogBatch(7, ("one", "two"), "2026-01-01T00:00:00+00:00")
+    worker = Worker("w", WorkerType("watcher", "generic"), tmp_path, "2026-01-01T00:00:00+00:00")
+    async with WorkerManager(app_of(tmp_path, **storages)) as manager:
+        assert await manager.engine.store_log(worker, batch) == {
+            "hangs": "it has not answered for 30 s",
+            "breaks": "OSError: no space left",
+        }
+        assert manager.storage_failures == ()
+    assert (kept, batch.last) == ([("w", batch)], 8)
 
 
 async def test_what_a_missing_plugin_left_does_not_stop_an_engine(

@@ -201,7 +201,8 @@ def test_nothing_is_coerced_and_no_value_is_shown(app, write):
         ("options: 3", "workers[0].options: wanted keys with values, got a whole number"),
         (
             "options: {a: .nan}",
-            "workers[0].options.a: must be text, a finite number, true or false, a list, or keys with values",
+            "workers[0].options.a: must be text, a finite number, true or false, a list, or "
+            "keys with values, at most 16 deep",
         ),
     ],
 )

@@ -33,6 +33,7 @@ def problems(tmp_path):
     return problems
 
 
+AN_ADDRESS = "must be an http:// or https:// address with a host, and no user name or password in it"
 MAIN = {
     "max_concurent_workers: 3": (
         "1: max_concurent_workers: is not a setting (did you mean 'max_concurrent_workers'?)"
@@ -58,6 +59,8 @@ MAIN = {
         "1: worker_default_type: must be a name of at most 64 lower-case letters, digits, '_', '.' and '-', "
         "beginning with a letter"
     ),
+    "session_buddy_arguments: '{}'": "1: session_buddy_arguments: wanted keys with values, got text",
+    "session_buddy_url: me@host": f"1: session_buddy_url: {AN_ADDRESS}",
     "pass_env: HOME": "1: pass_env: wanted a list, got text",
     "pass_env: ['*']": "1: pass_env[0]: must be the name of a variable, or its beginning and '*': GIT_*",
     "workers_enabled: true\n\nworkers_enabled: false": "3: workers_enabled: is here twice, first on line 1",
@@ -162,10 +165,49 @@ VARIABLES = {
     "MAX_CONCURRENT_WORKERS": ("2.7", "wanted a whole number, got text"),
     "WORKER_TIMEOUT_SECONDS": ("5", "must be from 30 to 3600"),
     "PASS_ENV": ("A,*", "must be the name of a variable, or its beginning and '*': GIT_*"),
+    "SESSION_BUDDY_COMMAND": ("uvx 'server", "must be empty or a command line, with every quote closed"),
 }
+ADDRESSES = [
+    "127.0.0.1:8678/mcp",
+    "ftp://127.0.0.1/mcp",
+    "file:///etc/passwd",
+    "http://",
+    "http:///mcp",
+    "http://:8678/mcp",
+    "http://me@host/mcp",
+    "https://me:sesame@host/mcp",
+    "http://host:0/mcp",
+    "http://host:99999/mcp",
+    "http://host:port/mcp",
+    "http://[::1/mcp",
+    "http://ho st/mcp",
+    "http://host/m\tcp",
+]
+AN_OBJECT = """: give a JSON object: '{"content": "{content}"}'"""
+ARGUMENTS = [
+    ("content={content}", f"wanted keys with values, got text{AN_OBJECT}"),
+    ('{"content": ', f"wanted keys with values, got text{AN_OBJECT}"),
+    ('["{content}"]', f"wanted keys with values, got a list{AN_OBJECT}"),
+    ("7", f"wanted keys with values, got a whole number{AN_OBJECT}"),
+    ("null", f"wanted keys with values, got nothing{AN_OBJECT}"),
+    ("[" * 100_000, f"wanted keys with values, got text{AN_OBJECT}"),
+    (
+        '{"a": NaN}',
+        "must be text, a finite number, true or false, a list, or keys with values, at most 16 deep",
+    ),
+    (
+        '{"a": ' + "[" * 800 + "]" * 800 + "}",
+        "must be text, a finite number, true or false, a list, or keys with values, at most 16 deep",
+    ),
+]
+WRONG = [
+    *((name, *fault) for name, fault in VARIABLES.items()),
+    *(("SESSION_BUDDY_URL", address, AN_ADDRESS) for address in ADDRESSES),
+    *(("SESSION_BUDDY_ARGUMENTS", *fault) for fault in ARGUMENTS),
+]
 
 
-@pytest.mark.parametrize(("name", "value", "fault"), [(n, *v) for n, v in VARIABLES.items()])
+@pytest.mark.parametrize(("name", "value", "fault"), WRONG, ids=lambda text: text[:40])
 def test_a_wrong_variable_is_one_line_without_its_value(problems, name, value, fault):
     name = f"MAHAVISHNU_{name}"
     assert problems(**{name: value}) == [f"environment: {name}: {fault}"]

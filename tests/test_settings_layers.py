@@ -161,11 +161,27 @@ def test_a_role_of_a_known_name_is_replaced_whole(load, user):
         ("max_worker_depth", "2", 2),
         ("worker_default_type", "shell", "shell"),
         ("pass_env", "GIT_*, EDITOR PAGER", ("GIT_*", "EDITOR", "PAGER")),
+        ("session_buddy_url", "https://[::1]:8443/mcp?a=b", "https://[::1]:8443/mcp?a=b"),
+        ("session_buddy_command", " uvx 'my server' ", "uvx 'my server'"),
+        ("session_buddy_tool", "remember", "remember"),
+        (
+            "session_buddy_arguments",
+            ' {"text": "{content}", "tags": "{tags}", "n": {"deep": [1, null, 2.5]}} ',
+            {"text": "{content}", "tags": "{tags}", "n": {"deep": [1, None, 2.5]}},
+        ),
     ],
 )
 def test_a_variable_is_read_by_the_type_of_its_field(load, field, text, value):
     loaded = load(variables={f"MAHAVISHNU_{field.upper()}": text})
     assert getattr(loaded.settings, field) == value
+
+
+def test_arguments_of_a_higher_layer_stand_in_place_of_those_below(load, user):
+    file = write(user / "mahavishnu.yaml", "session_buddy_arguments: {text: '{content}', tags: '{tags}'}\n")
+    assert load().settings.session_buddy_arguments == {"text": "{content}", "tags": "{tags}"}
+    assert load().origins["session_buddy_arguments"] == str(file)
+    above = load(variables={"MAHAVISHNU_SESSION_BUDDY_ARGUMENTS": '{"text": "{id}"}'})
+    assert above.settings.session_buddy_arguments == {"text": "{id}"}
 
 
 def test_an_empty_variable_is_one_that_is_not_set(load):
@@ -198,6 +214,7 @@ def test_a_misspelt_variable_is_a_warning_that_names_the_right_one(load):
     [
         "MAHAVISHNU_STATE_DIR",
         "MAHAVISHNU_PLUGINS",
+        "MAHAVISHNU_SESSION_BUDDY_TOKEN",
         "MAHAVISHNU_TASK",
         "_MAHAVISHNU_COMPLETE",
     ],

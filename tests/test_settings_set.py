@@ -55,6 +55,16 @@ def test_a_new_key_comes_after_the_old_ones(environ, file):
         ("worker_default_type", "terminal-claude", "terminal-claude"),
         ("pass_env", "GIT_*,EDITOR", ("GIT_*", "EDITOR")),
         ("pass_env", "", ()),
+        ("session_buddy_url", "http://buddy.example:1/mcp", "http://buddy.example:1/mcp"),
+        ("session_buddy_command", "", ""),
+        ("session_buddy_command", "uvx 'my server'", "uvx 'my server'"),
+        ("session_buddy_tool", "remember", "remember"),
+        ("session_buddy_arguments", "{}", {}),
+        (
+            "session_buddy_arguments",
+            '{"text": "a \\"{content}\\"\\n\\u0000", "n": {"deep": [1, {"x": 2.5}]}}',
+            {"text": 'a "{content}"\n\0', "n": {"deep": [1, {"x": 2.5}]}},
+        ),
     ],
 )
 def test_what_was_set_is_what_is_loaded(environ, tmp_path, key, text, value):
@@ -62,6 +72,17 @@ def test_what_was_set_is_what_is_loaded(environ, tmp_path, key, text, value):
     loaded = load_settings(cwd=tmp_path, environ=environ)
     assert getattr(loaded.settings, key) == value
     assert loaded.origins[key] == str(written)
+
+
+def test_values_below_a_key_and_others_do_not_get_into_each_others_way(environ, file, tmp_path):
+    file.write_text(BEFORE)
+    set_value("session_buddy_arguments", '{"text": "{content}", "n": {"x": 1}}', environ=environ)
+    set_value("workers_enabled", "no", environ=environ)
+    set_value("session_buddy_arguments", '{"text": "{id}"}', environ=environ)
+    settings = load_settings(cwd=tmp_path, environ=environ).settings
+    assert (settings.workers_enabled, settings.max_concurrent_workers) == (False, 4)
+    assert settings.session_buddy_arguments == {"text": "{id}"}
+    assert file.read_text().startswith("# my settings\nmax_concurrent_workers = 4   # a small machine\n")
 
 
 def test_the_first_value_makes_a_private_file_in_a_private_directory(environ, tmp_path):
@@ -99,6 +120,32 @@ def test_a_link_to_the_file_stays_a_link(environ, file, tmp_path):
         ("max_concurrent_workers", "3.5", "max_concurrent_workers: wanted a whole number, got text"),
         ("max_concurrent_workers", "200", "max_concurrent_workers: must be from 1 to 100"),
         ("worker_timeout_seconds", "5", "worker_timeout_seconds: must be from 30 to 3600"),
+        (
+            "session_buddy_arguments",
+            "text={content}",
+            "session_buddy_arguments: wanted keys with values, got text: "
+            """give a JSON object: '{"content": "{content}"}'""",
+        ),
+        (
+            "session_buddy_arguments",
+            '{"a": {"b": null}}',
+            "session_buddy_arguments: holds null, which TOML does not have: leave that key out",
+        ),
+        (
+            "session_buddy_arguments",
+            r'{"a": "\ud800"}',
+            "session_buddy_arguments: holds half a character (a lone surrogate): mend the text",
+        ),
+        (
+            "session_buddy_tool",
+            "a\udcff",
+            "session_buddy_tool: holds half a character (a lone surrogate): mend the text",
+        ),
+        (
+            "session_buddy_command",
+            "uvx 'server",
+            "session_buddy_command: must be empty or a command line, with every quote closed",
+        ),
     ],
 )
 def test_a_wrong_key_or_value_is_refused_and_nothing_is_written(environ, file, key, text, line):

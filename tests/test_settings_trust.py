@@ -71,6 +71,26 @@ def test_a_project_may_not_pass_the_users_variables_on(load, project):
     assert loaded.untrusted == (project / "mahavishnu.yaml",)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("session_buddy_url", "http://elsewhere.example/mcp"),
+        ("session_buddy_command", "./evil"),
+        ("session_buddy_tool", "shout"),
+        ("session_buddy_arguments", {"text": "{content}"}),
+    ],
+)
+def test_a_project_may_not_say_where_results_go_or_how(load, project, field, value, environ):
+    before = getattr(load().settings, field)
+    file = project / "mahavishnu.yaml"
+    file.write_text(f"{field}: {json.dumps(value)}\n")
+    loaded = load()
+    assert getattr(loaded.settings, field) == before
+    assert loaded.untrusted == (file,)
+    trust([file], environ=environ)
+    assert getattr(load().settings, field) == value
+
+
 def test_what_does_no_harm_is_obeyed_from_any_project(load, project):
     (project / "mahavishnu.yaml").write_text(
         "max_concurrent_workers: 3\nworker_timeout_seconds: 60\npass_env: []\n"

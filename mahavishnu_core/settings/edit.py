@@ -9,7 +9,7 @@ from mahavishnu_core.settings.document import Document, parse, refuse
 from mahavishnu_core.settings.files import read_file, user_config_dir, write_file
 from mahavishnu_core.settings.schema import CONCURRENT_WORKERS, ECOSYSTEM_FIELDS, MAIN_FIELDS
 from mahavishnu_core.settings.suggest import did_you_mean
-from mahavishnu_core.settings.variables import parse_text
+from mahavishnu_core.settings.variables import fault_in_text, parse_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,11 @@ def set_value(key: str, text: str, *, environ: Mapping[str, str]) -> Path:
     if read_file(by_hand) is not None:
         raise SettingsError([f"{by_hand}: is YAML, which 'set' does not write: change {key!r} there by hand"])
     changed = _with_value(path, read_file(path) or b"", key, value)
-    _, problems = structure(parse(path, changed.encode()), MAIN_FIELDS)
+    try:
+        content = changed.encode()
+    except UnicodeEncodeError:
+        raise SettingsError([f"{key}: holds half a character (a lone surrogate): mend the text"]) from None
+    _, problems = structure(parse(path, content), MAIN_FIELDS)
     if problems:
         raise refuse(path, problems)
     write_file(path, changed)
@@ -49,7 +53,7 @@ def _checked(key: str, text: str) -> JSON:
     value = parse_text(key, text)
     settings, problems = structure(Document({key: value}), MAIN_FIELDS)
     if problems:
-        raise SettingsError([f"{key}: {problem.text}" for problem in problems])
+        raise SettingsError([f"{key}: {fault_in_text(problem)}" for problem in problems])
     if settings.max_concurrent_workers not in CONCURRENT_WORKERS:
         raise SettingsError([f"{key}: must be {CONCURRENT_WORKERS}"])
     return value
@@ -62,5 +66,8 @@ def _with_value(path: Path, content: bytes, key: str, value: JSON) -> str:
     if before.problems:
         raise refuse(path, list(before.problems))
     document = tomlkit.parse(content)
-    document[key] = value
+    try:
+        document[key] = value
+    except tomlkit.exceptions.ConvertError:
+        raise SettingsError([f"{key}: holds null, which TOML does not have: leave that key out"]) from None
     return tomlkit.dumps(document)

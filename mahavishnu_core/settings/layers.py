@@ -11,7 +11,7 @@ from mahavishnu_core.settings.document import Document, Key, line_of, parse, ref
 from mahavishnu_core.settings.files import read_file, user_config_dir
 from mahavishnu_core.settings.schema import ECOSYSTEM_FIELDS, MAIN_FIELDS, TRUSTED_FIELDS, Settings
 from mahavishnu_core.settings.trust import SHIPPED, is_trusted
-from mahavishnu_core.settings.variables import fields_in, variable_of
+from mahavishnu_core.settings.variables import fault_in_text, fields_in, variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -151,6 +151,7 @@ def _values_layer(source: str, values: Mapping[str, JSON], names: Mapping[str, s
 
     settings, problems = structure(Document(values), MAIN_FIELDS)
     if problems:
-        lines = [f"{source}: {names[str(problem.key[0])]}: {problem.text}" for problem in problems]
-        raise SettingsError(lines)
+        raise SettingsError(
+            [f"{source}: {names[str(problem.key[0])]}: {fault_in_text(problem)}" for problem in problems]
+        )
     return Layer(settings, names)

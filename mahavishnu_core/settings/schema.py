@@ -55,17 +55,36 @@ def _splits(template: str) -> bool:
         return False
 
 
+def _splits_or_is_empty(line: str) -> bool:
+    return not line or _splits(line)
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is where a program listens by HTTP, without a name or password to log in with."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        port_is_right = parts.port != 0
+    except ValueError:
+        return False
+    is_plain = not re.search(r"[\s\x00-\x20\x7f]", text) and "@" not in parts.netloc
+    return is_plain and port_is_right and parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def _matches(pattern: str) -> Callable[[str], bool]:
     compiled = re.compile(pattern)
     return lambda text: compiled.fullmatch(text) is not None
 
 
-def _is_json(value: object) -> bool:
+def _is_json(value: object, depth: int = 16) -> bool:
+    if depth == 0:
+        return False
     match value:
         case dict():
-            return all(isinstance(key, str) and _is_json(item) for key, item in value.items())
+            return all(isinstance(key, str) and _is_json(item, depth - 1) for key, item in value.items())
         case list():
-            return all(map(_is_json, value))
+            return all(_is_json(item, depth - 1) for item in value)
         case float():
             return math.isfinite(value)
     return value is None or isinstance(value, bool | int | str)
@@ -95,8 +114,21 @@ Variables: TypeAlias = Annotated[
     ),
 ]
 
+Address: TypeAlias = Annotated[
+    str,
+    Rule(
+        "must be an http:// or https:// address with a host, and no user name or password in it", _is_address
+    ),
+]
+CommandLine: TypeAlias = Annotated[
+    str, Rule("must be empty or a command line, with every quote closed", _splits_or_is_empty)
+]
+
 Option: TypeAlias = Annotated[
-    object, Rule("must be text, a finite number, true or false, a list, or keys with values", _is_json)
+    object,
+    Rule(
+        "must be text, a finite number, true or false, a list, or keys with values, at most 16 deep", _is_json
+    ),
 ]
 """What only the plugin of a place can check."""
 
@@ -152,6 +184,14 @@ class Settings:
     max_worker_depth: Annotated[int, Rule(f"must be {WORKER_DEPTH}", WORKER_DEPTH.__contains__)] = 1
     """How deep workers may be nested: with 1, a worker cannot start workers."""
     session_buddy_integration: bool = True
+    """Whether results also go to a Session-Buddy server; the other fields say to which, and how."""
+    session_buddy_url: Address = "http://127.0.0.1:8678/mcp"
+    session_buddy_command: CommandLine = ""
+    """The command line of a server to talk to by stdin and stdout, instead of the address."""
+    session_buddy_tool: str = ""
+    """The server's tool that stores, where it is not one that the plugin knows."""
+    session_buddy_arguments: Mapping[str, Option] = attrs.field(factory=dict)
+    """What that tool is called with; ``{content}``, ``{id}``, ``{title}`` and ``"{tags}"`` are filled in."""
     pass_env: tuple[Variables, ...] = ()
     """Variables of the caller, by name or ``NAME_*``, that every worker gets."""
     roles: tuple[Role, ...] = ()
@@ -164,8 +204,21 @@ ECOSYSTEM_FIELDS = frozenset({"roles", "workers"})
 MAIN_FIELDS = frozenset(attrs.fields_dict(Settings)) - ECOSYSTEM_FIELDS
 """What ``mahavishnu.yaml`` holds, and what a variable or ``config set`` may set."""
 
-TRUSTED_FIELDS = frozenset({"max_worker_depth", "pass_env", "worker_default_type", "workers"})
-"""What decides which commands run and what they get to see: not a project's to set until it is trusted.
+TRUSTED_FIELDS = frozenset(
+    {
+        "max_worker_depth",
+        "pass_env",
+        "session_buddy_arguments",
+        "session_buddy_command",
+        "session_buddy_integration",
+        "session_buddy_tool",
+        "session_buddy_url",
+        "worker_default_type",
+        "workers",
+    }
+)
+"""What decides which commands run, what they get to see and where results go: not a project's to set until it
+is trusted.
 
 The default type is among them: with ``shell`` a prompt for an agent would be obeyed as a command line. So is
 the depth, which a worker could otherwise raise for itself.

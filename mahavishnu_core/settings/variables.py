@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mahavishnu_core.models import JSON
+    from mahavishnu_core.settings.document import Problem
 
 PREFIX = "MAHAVISHNU_"
-_ELSEWHERE = frozenset(PREFIX + name for name in ("DEPTH", "MCP_TOKEN", "PLUGINS", "STATE_DIR", "TASK"))
+_ELSEWHERE = frozenset(
+    PREFIX + name for name in ("DEPTH", "MCP_TOKEN", "PLUGINS", "SESSION_BUDDY_TOKEN", "STATE_DIR", "TASK")
+)
 _TRUTH = {
     "true": True,
     "yes": True,
@@ -64,4 +67,27 @@ def parse_text(field: str, text: str) -> JSON:
         return int(word) if re.fullmatch(r"[+-]?[0-9]{1,18}", word) else text
     if isinstance(default, tuple):
         return [part for part in re.split(r"[,\s]+", word) if part]
-    return word
+    return _from_json(word) if _is_mapping(field) else word
+
+
+def fault_in_text(problem: Problem) -> str:
+    """What is wrong with a field that was given as text, and how one that holds keys is given so."""
+    match problem.key:
+        case (str(field),) if _is_mapping(field):
+            return f"""{problem.text}: give a JSON object: '{{"content": "{{content}}"}}'"""
+    return problem.text
+
+
+def _is_mapping(field: str) -> bool:
+    known = attrs.fields_dict(Settings).get(field)
+    return known is not None and getattr(known.default, "factory", None) is dict
+
+
+def _from_json(text: str) -> JSON:
+    import json
+
+    try:
+        value: JSON = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return value

@@ -14,6 +14,7 @@ from mahavishnu_core.host import host_of
 from mahavishnu_core.markers import hookimpl
 from mahavishnu_core.models import JSON, Cause, Exit, Task, Worker, WorkerResult, WorkerType, utc_now
 from mahavishnu_core.state import StateDir
+from mahavishnu_core.testing.environs import home_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,5 +184,4 @@ class FakeStorage:
 
 def app_of(directory: Path, **plugins: object) -> App:
     """An app on a fresh state directory with just these plugins, and the shipped settings."""
-    environ = {"HOME": str(directory), "XDG_CONFIG_HOME": str(directory / "config")}
-    return App(host_of(plugins), StateDir(directory / "state"), environ=environ)
+    return App(host_of(plugins), StateDir(directory / "state"), environ=home_in(directory))

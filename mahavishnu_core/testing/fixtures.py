@@ -13,9 +13,15 @@ import pytest
 
 from mahavishnu_core.app import App, load_app
 from mahavishnu_core.state import StateDir
+from mahavishnu_core.testing.environs import MIRRORS_NOTHING
 from mahavishnu_core.testing.processes import left_by_test, wait_until_gone
 
 _PATIENCE = 8.0
+
+
+def pytest_configure() -> None:
+    """Whatever a test starts with the variables of this process is told as well."""
+    os.environ.update(MIRRORS_NOTHING)
 
 
 @pytest.fixture
@@ -45,5 +51,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> 
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MAHAVISHNU_STATE_DIR", str(tmp_path / "state"))
+    for name, value in MIRRORS_NOTHING.items():
+        monkeypatch.setenv(name, value)
     (tmp_path / "home").mkdir()
     return load_app(environ=os.environ)

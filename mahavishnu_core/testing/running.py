@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mahavishnu_core.app import App
 from mahavishnu_core.manager import WorkerManager
 from mahavishnu_core.state import StateDir
+from mahavishnu_core.testing.environs import home_in
 from mahavishnu_core.testing.hosts import host_with_core
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ async def carry_out(plugin: object, worker_type: str, *prompts: str) -> list[Wor
     in an ``ExceptionGroup``.
     """
     with tempfile.TemporaryDirectory() as directory:
-        environ = {"HOME": directory, "XDG_CONFIG_HOME": f"{directory}/config"}
-        app = App(host_with_core({"plugin": plugin}), StateDir(Path(directory, "state")), environ=environ)
+        home = Path(directory)
+        app = App(host_with_core({"plugin": plugin}), StateDir(home / "state"), environ=home_in(home))
         async with WorkerManager(app) as manager:
-            (worker_id,) = await manager.spawn_workers(worker_type, repo=Path(directory))
+            (worker_id,) = await manager.spawn_workers(worker_type, repo=home)
             results = [await manager.execute_task(worker_id, prompt) for prompt in prompts]
             await manager.close_worker(worker_id)
     return results

@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from mahavishnu_core.models import WorkerResult
+from mahavishnu_core.testing.environs import MIRRORS_NOTHING
 from tests.scripted_model import clients
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class Site:
             "TMPDIR": str(self.root / "tmp"),
             "CLAUDE_CODE_TMPDIR": str(self.root / "tmp"),
             "MAHAVISHNU_STATE_DIR": str(self.state),
+            **MIRRORS_NOTHING,
             **{
                 f"XDG_{name}_HOME": str(self.home / name.lower())
                 for name in ("CONFIG", "STATE", "DATA", "CACHE")

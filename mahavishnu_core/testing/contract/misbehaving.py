@@ -26,6 +26,7 @@ from mahavishnu_core.state import StateDir
 from mahavishnu_core.testing.agents import agent, all_agents, fault_of
 from mahavishnu_core.testing.contract.row import DoesNotApply, Row, require, run
 from mahavishnu_core.testing.contract.subject import LentAgent
+from mahavishnu_core.testing.environs import home_in
 from mahavishnu_core.testing.fakes import FakeStorage
 from mahavishnu_core.testing.hosts import host_with_core
 from mahavishnu_core.text import one_line
@@ -202,9 +203,8 @@ async def _run_all(
         "raising": _Raising(),
         "blocking": blocking,
     }
-    environ = {"HOME": str(directory), "XDG_CONFIG_HOME": str(directory / "config")}
     aftermaths: dict[str, Aftermath] = {}
-    app = App(host_with_core(plugins), StateDir(directory / "state"), environ=environ)
+    app = App(host_with_core(plugins), StateDir(directory / "state"), environ=home_in(directory))
 
     async def misbehave(manager: WorkerManager, name: str) -> None:
         (worker_id,) = await manager.spawn_workers(types[name].name, repo=directory)

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from mahavishnu_core.app import App
-from mahavishnu_core.asking import LOOK_PATIENCE
+from mahavishnu_core.asking import LOOK_PATIENCE, TRY_PATIENCE
 from mahavishnu_core.engine import open_engine
 from mahavishnu_core.health import Check
 from mahavishnu_core.host import awaited
@@ -20,6 +20,7 @@ from mahavishnu_core.models import Leftover
 from mahavishnu_core.settings.options import options_of
 from mahavishnu_core.state import StateDir
 from mahavishnu_core.testing.contract.row import DoesNotApply, Row, require, run
+from mahavishnu_core.testing.environs import REACHES_NOBODY, home_in
 from mahavishnu_core.testing.hosts import host_with_core
 from mahavishnu_core.text import one_line
 
@@ -76,10 +77,11 @@ async def _gives_checks(subject: Subject) -> str:
 async def _ask(subject: Subject, hook: str, **arguments: object) -> Sequence[object]:
     """What the plugin answers with an engine on a fresh state directory. Raises DoesNotApply for None."""
     with tempfile.TemporaryDirectory() as directory:
-        app = App(host_with_core({}), StateDir(Path(directory) / "state"))
+        home = Path(directory)
+        app = App(host_with_core({}), StateDir(home / "state"), environ=home_in(home, REACHES_NOBODY))
         async with open_engine(app, 1) as engine:
             answer = subject.host.ask(hook, engine=engine, **arguments)
             if not isinstance(answer, Awaitable):
                 raise DoesNotApply("it declines")
-            with trio.fail_after(LOOK_PATIENCE):
+            with trio.fail_after(TRY_PATIENCE if hook == "diagnose" else LOOK_PATIENCE):
                 return await awaited(answer, Sequence)  # type: ignore[type-abstract]  # mypy 4717

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from mahavishnu_core.app import App
+from mahavishnu_core.asking import LOOK_PATIENCE
 from mahavishnu_core.engine import Engine, open_engine
 from mahavishnu_core.host import awaited
-from mahavishnu_core.models import JSON, WorkerResult, WorkerStatus, WorkerType
+from mahavishnu_core.models import JSON, Backlog, LogBatch, WorkerResult, WorkerStatus, WorkerType
 from mahavishnu_core.state import StateDir
 from mahavishnu_core.testing.contract.row import DoesNotApply, Row, require, run
 from mahavishnu_core.testing.contract.subject import task_of, worker_of
+from mahavishnu_core.testing.environs import REACHES_NOBODY, home_in
 from mahavishnu_core.testing.hosts import host_with_core
 from mahavishnu_core.text import one_line
 
@@ -35,6 +37,7 @@ _PLAIN = WorkerResult(
     exit_code=0,
     metadata={"reason": None, "warnings": []},
 )
+_CREATED = "2026-01-01T00:00:00+00:00"
 _NUMBERS: dict[str, JSON] = {
     "usage": {"input_tokens": 2**60 + 1},
     "cost_usd": 1e-9,
@@ -53,6 +56,10 @@ def rows(subject: Subject) -> Iterator[Row]:
         "odd": ("texts and numbers of any kind are kept", _keeps_odd_ones),
         "many": ("fifty results at once are kept", _keeps_many),
     }
+    if "backlog" in subject.hooks:
+        looks["backlog"] = ("it tells what waits in it, also without a server", _tells_its_backlog)
+    if "store_log" in subject.hooks:
+        looks["log"] = ("lines of a log are kept, also twice, of any kind, and many", _keeps_lines)
     for name, (promise, look) in looks.items():
         yield Row(f"storage: {name}", promise, partial(_look, subject, look))
 
@@ -75,6 +82,22 @@ class Store:
         with trio.fail_after(_PATIENCE):
             await awaited(answer, type(None))
 
+    async def keep_lines(self, batch: LogBatch) -> None:
+        """Raises what the storage raises; DoesNotApply where it declines."""
+        answer = self._subject.host.ask("store_log", engine=self._engine, worker=_WORKER, batch=batch)
+        if answer is None:
+            raise DoesNotApply("it declines lines of a worker type that it does not know")
+        with trio.fail_after(_PATIENCE):
+            await awaited(answer, type(None))
+
+    async def backlog(self) -> Sequence[object]:
+        """Raises DoesNotApply where it declines."""
+        answer = self._subject.host.ask("backlog", engine=self._engine)
+        if answer is None:
+            raise DoesNotApply("it declines")
+        with trio.fail_after(LOOK_PATIENCE):
+            return cast("Sequence[object]", await awaited(answer, Sequence))
+
     async def find(self, text: str) -> Sequence[WorkerResult]:
         """Raises DoesNotApply where it cannot search."""
         if "search_results" not in self._subject.hooks:
@@ -90,7 +113,8 @@ def _look(subject: Subject, look: Callable[[Store], Awaitable[str]]) -> str:
 
 async def _with_engine(subject: Subject, look: Callable[[Store], Awaitable[str]]) -> str:
     with tempfile.TemporaryDirectory() as directory:
-        app = App(host_with_core({}), StateDir(Path(directory) / "state"))
+        home = Path(directory)
+        app = App(host_with_core({}), StateDir(home / "state"), environ=home_in(home, REACHES_NOBODY))
         async with open_engine(app, 1) as engine:
             return await look(Store(subject, engine))
 
@@ -124,6 +148,24 @@ async def _keeps_many(store: Store) -> str:
     for each in found:
         _require_same(each, _PLAIN)
     return "50"
+
+
+async def _keeps_lines(store: Store) -> str:
+    plain, odd = LogBatch(1, ("one", ""), _CREATED), LogBatch(3, (_ODD,), _CREATED)
+    many = LogBatch(4, ("x" * 100,) * 5000, _CREATED)
+    for batch in (plain, odd, many, plain):
+        await store.keep_lines(batch)
+    return f"{many.last} lines"
+
+
+async def _tells_its_backlog(store: Store) -> str:
+    await store.keep(1, _PLAIN)
+    told = await store.backlog()
+    odd = [each for each in told if not isinstance(each, Backlog)]
+    require(not odd, f"gives {one_line(repr(odd[:1]), 150)} where a Backlog is due")
+    counts = [each.count for each in cast("Sequence[Backlog]", told)]
+    require(all(type(count) is int and count >= 0 for count in counts), f"counts {counts}")
+    return f"{sum(counts)} of 1"
 
 
 def _require_same(found: WorkerResult, kept: WorkerResult) -> None:

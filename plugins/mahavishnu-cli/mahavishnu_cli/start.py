@@ -108,15 +108,24 @@ class Start:
                 self._told.add(warning)
                 complain(f"warning: {warning}")
 
-    def manage(self, body: Callable[[WorkerManager, Interrupts], Awaitable[int]]) -> int:
-        """Run ``body`` with an open manager; the worst exit status of it, of signals and of the storages."""
+    def manage(
+        self, body: Callable[[WorkerManager, Interrupts], Awaitable[int]], *, tells_backlogs: bool = True
+    ) -> int:
+        """Run ``body`` with an open manager; the worst exit status of it, of signals and of the storages.
+
+        Where results were stored, storages that fail to send them on are told of, unless ``body`` does so.
+        """
         import trio
 
         self._tell(self.app.loaded.warnings)
-        return trio.run(_manage, self.app, body, restrict_keyboard_interrupt_to_checkpoints=True)
+        return trio.run(
+            _manage, self.app, body, tells_backlogs, restrict_keyboard_interrupt_to_checkpoints=True
+        )
 
 
-async def _manage(app: App, body: Callable[[WorkerManager, Interrupts], Awaitable[int]]) -> int:
+async def _manage(
+    app: App, body: Callable[[WorkerManager, Interrupts], Awaitable[int]], tells_backlogs: bool
+) -> int:
     from mahavishnu_cli.signals import heeding
     from mahavishnu_core import WorkerManager
 
@@ -124,8 +133,25 @@ async def _manage(app: App, body: Callable[[WorkerManager, Interrupts], Awaitabl
     async with heeding() as interrupts, WorkerManager(app) as manager:
         try:
             status = await body(manager, interrupts)
+            if tells_backlogs and interrupts.number is None:
+                interrupts.answer = None  # nothing runs any more: a signal ends the wait
+                await _tell_backlogs(manager)
         finally:
             failures = {(each.storage, each.task_id): each.error for each in manager.storage_failures}
     for (storage, task_id), error in failures.items():
         complain(f"storage {storage!r} could not keep the result of task {task_id!r}: {error}")
     return worst([status, interrupts.exit_status, 4 if failures else 0])
+
+
+async def _tell_backlogs(manager: WorkerManager) -> None:
+    """Name the storages that fail to send on what they have; where none took a result here, none is asked."""
+    if manager.engine.stored_in.isdisjoint(manager.app.host.implementers("backlog")):
+        return
+    from mahavishnu_cli.words import why_waiting
+    from mahavishnu_core.text import one_line
+
+    for backlog in await manager.backlogs():
+        if backlog.is_failing:
+            are = "1 result is" if backlog.count == 1 else f"{backlog.count} results are"
+            what = f"{are} not in {backlog.storage} yet" if backlog.count else backlog.storage
+            complain(f"note: {one_line(what)}: {why_waiting(backlog)}")

@@ -34,7 +34,7 @@ RESULTS = _group(
     "Find, show and store the results of tasks.",
     _lazy("search", "stored:search", "Search the stored results for words."),
     _lazy("show", "stored:show", "Show one result whole, with the evidence for it."),
-    _lazy("sync", "stored:sync", "Store what some storage does not have yet."),
+    _lazy("sync", "stored:sync", "Store what some storage does not have yet, and send what waits in one."),
 )
 PLUGINS = _group(
     "plugins",

@@ -1,5 +1,7 @@
 """The live view: a table on the terminal with a line for each worker, and the table that sums up at the end.
 
+And the bar that shows how far storages have got with sending results on.
+
 rich is imported when there is something to show: it takes longer to load than all the rest.
 """
 
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -18,7 +21,7 @@ from mahavishnu_core import WorkerStatus
 from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
     from rich.live import Live
@@ -74,11 +77,8 @@ class LiveView:
     async def run(self) -> None:
         from rich.live import Live
 
-        try:
-            with Live(console=_console(), auto_refresh=False, transient=True) as live:
-                await self._refresh(live)
-        except OSError as error:  # the terminal was closed; tasks go on
-            give_up(sys.stderr, error)
+        with _for_a_reader(), Live(console=_console(), auto_refresh=False, transient=True) as live:
+            await self._refresh(live)
 
     async def _refresh(self, live: Live) -> None:
         while True:
@@ -112,15 +112,51 @@ class LiveView:
         return caption
 
 
+@attrs.define(eq=False)
+class SendingBar:
+    """Shows how far storages have got with sending results, and what they wait for meanwhile."""
+
+    _done: int = 0
+    _total: int | None = None
+    _notice: str = ""
+
+    def told(self, done: int, total: int) -> None:
+        self._done, self._total, self._notice = done, total, ""
+
+    def notice(self, text: str) -> None:
+        self._notice = text
+
+    async def run(self) -> None:
+        """Show it until cancelled."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        words = TextColumn("{task.description}", markup=False)
+        columns = BarColumn(), MofNCompleteColumn(), words
+        bar = Progress(*columns, console=_console(), transient=True, auto_refresh=False)
+        with _for_a_reader(), bar:
+            sending = bar.add_task("", total=None)
+            while True:
+                said = self._notice or "sending results"
+                bar.update(sending, completed=self._done, total=self._total, description=said, refresh=True)
+                await trio.sleep(_EVERY)
+
+
+@contextmanager
+def _for_a_reader() -> Iterator[None]:
+    """Write to the terminal; when it is closed the work goes on."""
+    try:
+        yield
+    except OSError as error:
+        give_up(sys.stderr, error)
+
+
 def print_summary(results: Sequence[WorkerResult]) -> None:
     """The table that sums up, on standard error."""
     summary = _grid("worker", "status", "time", "tokens", "cost", "reason", "first line")
     for result in results:
         summary.add_row(*_sum(result))
-    try:
+    with _for_a_reader():
         _console().print(summary)
-    except OSError as error:
-        give_up(sys.stderr, error)
 
 
 def _console() -> Console:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from mahavishnu_core.text import one_line
+
+if TYPE_CHECKING:
+    from mahavishnu_core.models import Backlog
+
 _MINUTE, _HOUR = 60, 3600
 
 SWEEP_ADVICE = (
@@ -38,6 +45,21 @@ def cost(dollars: float | None) -> str:
     if dollars is None:
         return "unknown"
     return f"${dollars:.4f}" if dollars < 1 else f"${dollars:.2f}"
+
+
+def waiting(backlog: Backlog, standing: str) -> str:
+    """``session-buddy: 3 results not sent: it is not there -> start it``; ``standing`` is ``not sent``.
+
+    Without a count where nothing waits, or nobody knows how much.
+    """
+    what = f"{counted(backlog.count, 'result')} {standing}: " if backlog.count else ""
+    return one_line(f"{backlog.storage}: {what}{why_waiting(backlog)}")
+
+
+def why_waiting(backlog: Backlog) -> str:
+    """The reason and the advice, on one line."""
+    advice = f" -> {backlog.advice}" if backlog.advice else ""
+    return one_line(f"{backlog.reason}{advice}" if backlog.reason else f"on their way{advice}")
 
 
 def counted(count: int, thing: str) -> str:

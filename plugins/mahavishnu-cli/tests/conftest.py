@@ -17,6 +17,7 @@ import attrs
 import pytest
 
 from mahavishnu_cli.main import run
+from mahavishnu_core.testing.environs import MIRRORS_NOTHING
 
 PROGRAM = Path(sys.executable).with_name("mahavishnu")
 PATIENCE = 30
@@ -109,6 +110,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         if name.startswith(("MAHAVISHNU_", "_MAHAVISHNU")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MAHAVISHNU_STATE_DIR", str(made.state))
+    for name, value in MIRRORS_NOTHING.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-docker.sock")  # whatever this machine has

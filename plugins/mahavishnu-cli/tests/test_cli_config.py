@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -19,6 +20,28 @@ def test_a_setting_that_is_set_is_shown_with_its_origin(home):
     assert shown["origins"]["max_concurrent_workers"] == str(file)
     rows = [line.split() for line in home.run("config", "show").out.splitlines()]
     assert ["max_concurrent_workers", str(file), "4"] in rows
+
+
+def test_arguments_that_are_set_are_shown_and_right(home):
+    arguments = {"text": "{content}", "tags": "{tags}", "n": {"deep": [1]}}
+    text = json.dumps(arguments)
+    assert home.run("config", "set", "session_buddy_arguments", text).status == 0
+    assert home.run("config", "show", "--json").json["settings"]["session_buddy_arguments"] == arguments
+    (row,) = [
+        line for line in home.run("config", "show").out.splitlines() if "session_buddy_arguments" in line
+    ]
+    assert row.endswith(f"mahavishnu.toml  {text}")
+    assert home.run("config", "check").status == 0
+
+
+def test_arguments_that_are_no_object_are_one_line(home, monkeypatch):
+    ran = home.run("config", "set", "session_buddy_arguments", "text={content}")
+    line = """wanted keys with values, got text: give a JSON object: '{"content": "{content}"}'"""
+    assert (ran.status, ran.err) == (2, f"mahavishnu: session_buddy_arguments: {line}\n")
+    monkeypatch.setenv("MAHAVISHNU_SESSION_BUDDY_ARGUMENTS", "x")
+    ran = home.run("config", "check")
+    assert ran.status == 2
+    assert ran.err == f"mahavishnu: environment: MAHAVISHNU_SESSION_BUDDY_ARGUMENTS: {line}\n"
 
 
 def test_values_of_variables_are_not_shown(home):

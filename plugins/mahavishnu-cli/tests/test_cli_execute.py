@@ -165,6 +165,7 @@ def test_health_counts_workers_and_tasks(home):
         "not_stored": [],
         "leftovers": [],
         "not_swept": [],
+        "not_mirrored": [],
     }
     assert home.run("workers", "health").out.startswith("healthy: 1 ")
 

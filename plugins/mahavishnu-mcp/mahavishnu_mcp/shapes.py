@@ -139,6 +139,18 @@ class AllClosed(Closed):
     not_swept: Annotated[list[str], Field(description="Plugins that could not remove it, and why.")]
 
 
+class Unsent(Shape):
+    """Results that a storage has taken and not sent yet to where it keeps them."""
+
+    storage: str
+    count: int
+    reason: Annotated[
+        str, Field(description="Why the last attempt failed; empty while they are on their way.")
+    ]
+    advice: Annotated[str, Field(description="What to do about it.")]
+    is_failing: Annotated[bool, Field(description="Whether it is a fault that the user wants to hear of.")]
+
+
 class ServerHealth(Shape):
     status: Literal["healthy", "degraded"]
     workers_active: int
@@ -152,3 +164,7 @@ class ServerHealth(Shape):
         Field(description="What is left over from workers that are gone: worker_close_all removes it."),
     ]
     not_swept: Annotated[list[str], Field(description="Plugins that cannot say what is left over, and why.")]
+    not_mirrored: Annotated[
+        list[Unsent],
+        Field(description="Storages that have not sent on all that they have, or cannot say so."),
+    ]

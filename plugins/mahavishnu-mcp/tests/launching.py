@@ -18,6 +18,8 @@ import trio
 from mcp import Client
 from mcp.shared.message import SessionMessage
 
+from mahavishnu_core.testing.environs import MIRRORS_NOTHING
+
 PROGRAM = Path(sys.executable).with_name("mahavishnu")
 PATIENCE = 60.0
 """Seconds for what takes a few on a busy machine."""
@@ -37,7 +39,7 @@ class House:
             for name, value in os.environ.items()
             if not name.startswith(("MAHAVISHNU_", "XDG_", "_MAHAVISHNU"))
         }
-        own = {"HOME": str(path), "MAHAVISHNU_STATE_DIR": str(path / "state")}
+        own = {"HOME": str(path), "MAHAVISHNU_STATE_DIR": str(path / "state"), **MIRRORS_NOTHING}
         (path / "work").mkdir()
         return cls(path, environ | own)
 

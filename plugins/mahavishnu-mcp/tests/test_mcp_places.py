@@ -1,4 +1,4 @@
-"""What a place's plugin adds to the tools: leftovers, and what is being waited for."""
+"""What plugins add to the tools: a place's leftovers, what is waited for, what a storage has not sent yet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import trio
 from mahavishnu_core import hookimpl
 from mahavishnu_core.errors import MissingError
 from mahavishnu_core.host import host_of
-from mahavishnu_core.models import Leftover
+from mahavishnu_core.models import Backlog, Leftover
 
 BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 
@@ -86,6 +86,30 @@ async def test_a_place_that_cannot_say_what_is_left_over_is_named(autojump_clock
         ids = await desk.spawn()
         told = await desk.call("worker_close_all")
         assert (told["closed"], told["removed"], told["not_swept"]) == (ids, [], reason)
+
+
+class Mirror:
+    """A storage that cannot send what it has."""
+
+    backlog_of_it = Backlog("mirror", 3, "it is away", "start it", is_failing=True)
+
+    @hookimpl
+    def backlog(self) -> Awaitable[list[Backlog]]:
+        return self._backlog()
+
+    async def _backlog(self) -> list[Backlog]:
+        await trio.lowlevel.checkpoint()
+        return [self.backlog_of_it]
+
+
+@BOTH_ERAS
+async def test_a_storage_that_cannot_send_on_what_it_has_is_named(
+    autojump_clock, open_desk, fake_app, place, mode
+):
+    app = attrs.evolve(fake_app, host=host_of({"mirror": Mirror(), "fake": place}))
+    async with open_desk(app=app) as desk:
+        health = await desk.call("worker_health")
+    assert (health["status"], health["not_mirrored"]) == ("degraded", [attrs.asdict(Mirror.backlog_of_it)])
 
 
 @BOTH_ERAS

@@ -8,7 +8,7 @@ import click
 
 from mahavishnu_cli.options import example, json_option
 from mahavishnu_cli.streams import emit, emit_json
-from mahavishnu_cli.words import SWEEP_ADVICE, counted
+from mahavishnu_cli.words import SWEEP_ADVICE, counted, waiting
 
 if TYPE_CHECKING:
     from mahavishnu_cli.signals import Interrupts
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def health(start: Start, as_json: bool) -> int:
     """Say how the workers are doing, taken together.
 
-    It is degraded while every slot is taken, while a storage does not have a result yet, and while a place
-    holds something for workers that are gone, or cannot say whether it does.
+    It is degraded while every slot is taken, while a storage does not have a result yet or cannot send it on,
+    and while a place holds something for workers that are gone, or cannot say whether it does.
     """
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
@@ -38,7 +38,7 @@ def health(start: Start, as_json: bool) -> int:
         emit(_in_words(found))
         return 0
 
-    return start.manage(body)
+    return start.manage(body, tells_backlogs=False)
 
 
 def _in_words(found: Health) -> str:
@@ -50,6 +50,7 @@ def _in_words(found: Health) -> str:
     if found.not_stored:
         tasks = " ".join(found.not_stored)
         lines.append(f"not stored everywhere yet: {tasks}: try again with 'mahavishnu results sync'")
+    lines += [waiting(backlog, "not sent yet") for backlog in found.not_mirrored]
     lines += [f"left over: {leftover}" for leftover in found.leftovers]
     if found.leftovers:
         lines.append(SWEEP_ADVICE)

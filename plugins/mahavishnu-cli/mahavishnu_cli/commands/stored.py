@@ -10,10 +10,12 @@ import trio
 
 from mahavishnu_cli.commands.logs import find_task
 from mahavishnu_cli.completing import task_ids
+from mahavishnu_cli.notices import noticing
 from mahavishnu_cli.options import example, json_option
+from mahavishnu_cli.progress import on_terminal
 from mahavishnu_cli.show import outcome, print_results, style_of
 from mahavishnu_cli.streams import complain, emit, emit_json, say
-from mahavishnu_cli.words import cost, counted, tokens
+from mahavishnu_cli.words import cost, counted, tokens, waiting
 from mahavishnu_core.errors import MissingError
 from mahavishnu_core.text import redact, secrets_in
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from mahavishnu_cli.signals import Interrupts
     from mahavishnu_cli.start import Start
     from mahavishnu_core import Task, Worker, WorkerManager, WorkerResult
-    from mahavishnu_core.models import JSON
+    from mahavishnu_core.models import JSON, Synced
 
 _AT_ONCE = 20
 _EXIT_NOT_KEPT = 4
@@ -156,26 +158,71 @@ def _pairs(usage: dict[str, int]) -> str:
     return "(" + ", ".join(f"{name.removesuffix('_tokens')} {count}" for name, count in usage.items()) + ")"
 
 
-@click.command("sync", epilog=example("mahavishnu results sync"))
-@json_option("what was stored, and what could not be,")
+@click.command("sync", epilog=example("mahavishnu results sync", "mahavishnu results sync --verify"))
+@click.option(
+    "--verify", is_flag=True, help="Also find what was lost where it had been sent, and send it again."
+)
+@json_option("what was stored and sent, and what could not be,")
 @click.pass_obj
-def sync(start: Start, as_json: bool) -> int:
-    """Store what some storage does not have yet.
+def sync(start: Start, verify: bool, as_json: bool) -> int:
+    """Store what some storage does not have yet, and send what waits in one.
 
-    Because it was down, or was installed later. Exit status 4 if something could not be kept: it lies safe
-    in the state directory, and can be tried again.
+    Because it was down, or was installed later. Exit status 4 if something could not be kept or sent: it lies
+    safe in the state directory, and can be tried again.
     """
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
         stored = await _sync(manager)
-        missing = {failure.task_id for failure in manager.storage_failures}
+        missing = sorted({failure.task_id for failure in manager.storage_failures})
+        if not as_json:
+            emit(f"stored {counted(len(stored), 'result')}, {len(missing)} could not be kept")
+        mirrors = await _send(manager, verify=verify)
         if as_json:
-            emit_json({"stored": [*stored], "not_stored": [*sorted(missing)]})
-            return 0
-        emit(f"stored {counted(len(stored), 'result')}, {len(missing)} could not be kept")
-        return 0
+            found: list[JSON] = [_mirror_to_dict(mirror) for mirror in mirrors]
+            emit_json({"stored": [*stored], "not_stored": [*missing], "mirrors": found})
+        for mirror in mirrors:
+            _tell_mirror(mirror, counts=not as_json)
+        return _EXIT_NOT_KEPT if any(mirror.backlog.is_failing for mirror in mirrors) else 0
 
-    return start.manage(body)
+    return start.manage(body, tells_backlogs=False)
+
+
+async def _send(manager: WorkerManager, *, verify: bool) -> list[Synced]:
+    """Have storages send what waits in them, with a bar where there is a terminal to show it on."""
+    if not manager.app.host.implementers("sync_results"):
+        return []
+    if not on_terminal():
+        with noticing(manager):
+            return await manager.sync_results(verify=verify)
+    from mahavishnu_cli.view import SendingBar
+
+    bar = SendingBar()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bar.run)
+        with manager.listening(bar.notice):
+            mirrors = await manager.sync_results(verify=verify, told=bar.told)
+        nursery.cancel_scope.cancel()
+    return mirrors
+
+
+def _mirror_to_dict(mirror: Synced) -> dict[str, JSON]:
+    return {
+        "storage": mirror.backlog.storage,
+        "sent": [*mirror.sent],
+        "lost": [*mirror.lost],
+        "waiting": mirror.backlog.count,
+        "reason": mirror.backlog.reason or None,
+    }
+
+
+def _tell_mirror(mirror: Synced, *, counts: bool) -> None:
+    """One line for what it has sent, one for what waits; only that where it could do nothing."""
+    backlog = mirror.backlog
+    if counts and (mirror.sent or backlog.count or not backlog.is_failing):
+        lost = f", {len(mirror.lost)} of them had been lost" if mirror.lost else ""
+        emit(f"{backlog.storage}: {len(mirror.sent)} sent, {backlog.count} waiting{lost}")
+    if backlog.count or backlog.is_failing:
+        complain(waiting(backlog, "not sent"))
 
 
 async def _sync(manager: WorkerManager) -> list[str]:

@@ -113,7 +113,8 @@ class WorkerTools:
 
     async def worker_health(self) -> ServerHealth:
         """How the workers are doing, taken together: how many run, wait, may run at once, whether a storage
-        lags behind, and what is left over from workers that are gone (both: degraded).
+        lags behind or cannot send results on, and what is left over from workers that are gone (all three:
+        degraded).
 
         CLI twin: mahavishnu workers health
         """
