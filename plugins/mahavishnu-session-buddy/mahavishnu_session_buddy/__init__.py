@@ -1,0 +1,1 @@
+"""Mirrors results into Session-Buddy, an MCP server that remembers for its user."""
