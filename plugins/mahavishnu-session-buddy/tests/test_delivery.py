@@ -41,6 +41,7 @@ async def test_a_second_time_nothing_is_sent_and_nobody_is_asked(mirror):
     assert len(mirror.buddy.memory.calls) == calls
 
 
+@pytest.mark.thorough
 async def test_progress_is_told_to_the_end(mirror):
     mirror.add_results(45)
     told = []
@@ -50,6 +51,7 @@ async def test_progress_is_told_to_the_end(mirror):
     assert mirror.calls(FLUSH) == 3
 
 
+@pytest.mark.thorough
 async def test_the_letter_has_the_tags_of_its_result(mirror):
     task = mirror.add_result("no", status=WorkerStatus.FAILED, exit_code=3)
     await mirror.sync()
@@ -73,6 +75,7 @@ async def test_where_nobody_listens_it_is_said_and_arrives_later(mirror):
     assert [mirror.copies(task) for task in tasks] == [1, 1, 1]
 
 
+@pytest.mark.thorough
 async def test_whoever_never_had_a_server_is_told_but_not_warned(mirror, monkeypatch):
     monkeypatch.setattr(delivery, "target_of", lambda *_: target)
     target = server.Target("http://127.0.0.1:9/mcp", (), "", "", {}, is_chosen=False)
@@ -129,6 +132,7 @@ LATER = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("place", "fault", "reason"), LATER.values(), ids=LATER)
 async def test_after_any_fault_each_result_is_there_once(mirror, place, fault, reason):
     tasks = mirror.add_results(3)
@@ -145,6 +149,7 @@ async def test_after_any_fault_each_result_is_there_once(mirror, place, fault, r
     assert sorted(mirror.outbox.sent()) == sorted(tasks)
 
 
+@pytest.mark.thorough
 async def test_an_error_in_words_after_it_has_stored_is_no_failure(mirror):
     task = mirror.add_result()
     mirror.buddy.faults.set(STORE, Says("Error storing reflection: late", after=True))
@@ -160,6 +165,7 @@ async def test_an_answer_that_breaks_off_is_looked_up_before_it_is_sent_again(mi
     assert (mirror.calls(), mirror.copies(task)) == (1, 1)
 
 
+@pytest.mark.thorough
 async def test_a_sender_that_died_after_sending_sends_nothing_twice(mirror):
     task = mirror.add_result()
     await mirror.sync()
@@ -169,6 +175,7 @@ async def test_a_sender_that_died_after_sending_sends_nothing_twice(mirror):
     assert mirror.copies(task) == 1
 
 
+@pytest.mark.thorough
 async def test_a_sender_that_died_before_sending_loses_nothing(mirror):
     task = mirror.add_result()
     mirror.outbox.mark_tried(task)
@@ -188,6 +195,7 @@ async def test_what_was_not_written_to_disk_when_the_server_died_is_sent_again(m
     assert mirror.copies(task) == 1
 
 
+@pytest.mark.thorough
 async def test_a_large_answer_is_no_reason_to_fail(mirror):
     task = mirror.add_result()
     mirror.buddy.faults.set("quick_search", Flood())
@@ -195,6 +203,7 @@ async def test_a_large_answer_is_no_reason_to_fail(mirror):
     assert (await mirror.sync()).sent == (task,)
 
 
+@pytest.mark.thorough
 async def test_an_answer_that_is_too_large_is_a_failure_like_others(mirror):
     task = mirror.add_result()
     mirror.buddy.faults.set("quick_search", Flood(), times=1)
@@ -203,6 +212,7 @@ async def test_an_answer_that_is_too_large_is_a_failure_like_others(mirror):
     assert mirror.copies(task) == 1
 
 
+@pytest.mark.thorough
 async def test_a_server_that_answers_in_plain_json_is_understood(mirror):
     mirror.buddy.is_streaming = False
     task = mirror.add_result()
@@ -222,6 +232,7 @@ async def test_one_that_is_refused_keeps_no_other_from_arriving(mirror):
     assert {mirror.copies(task) for task in tasks} == {1}
 
 
+@pytest.mark.thorough
 async def test_a_server_that_refuses_a_whole_batch_is_not_asked_for_the_next(mirror):
     mirror.add_results(45)
     mirror.buddy.faults.set(STORE, Says(LOCKED))
@@ -229,6 +240,7 @@ async def test_a_server_that_refuses_a_whole_batch_is_not_asked_for_the_next(mir
     assert mirror.calls() == delivery.BATCH
 
 
+@pytest.mark.thorough
 async def test_what_was_refused_comes_after_what_is_new(mirror):
     old = mirror.add_results(delivery.BATCH)
     mirror.buddy.faults.set(STORE, Says("❌ no"))
@@ -251,6 +263,7 @@ def hasty(monkeypatch):
     monkeypatch.setattr(server, "_CLOSE_PATIENCE", 0.3)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", [EVERYTHING, "initialize", "tools/list", STORE, FLUSH, "quick_search"])
 async def test_a_server_that_falls_silent_is_left_and_looked_up_later(mirror, hasty, place):
     task = mirror.add_result()
@@ -264,6 +277,7 @@ async def test_a_server_that_falls_silent_is_left_and_looked_up_later(mirror, ha
     assert mirror.copies(task) == 1
 
 
+@pytest.mark.thorough
 async def test_silence_from_the_beginning_is_said_as_that(mirror, hasty):
     mirror.add_result()
     mirror.buddy.faults.set(EVERYTHING, Silence())
@@ -299,6 +313,7 @@ async def test_verify_sends_again_what_the_server_has_lost_and_only_that(mirror)
     assert (synced.sent, synced.lost) == ((), ())
 
 
+@pytest.mark.thorough
 async def test_verify_is_not_fooled_by_a_quotation(mirror):
     task = mirror.add_result()
     await mirror.sync()
@@ -308,6 +323,7 @@ async def test_verify_is_not_fooled_by_a_quotation(mirror):
     assert mirror.copies(task) == 1
 
 
+@pytest.mark.thorough
 async def test_verify_sees_a_letter_behind_a_newer_quotation(mirror):
     task = mirror.add_result()
     await mirror.sync()
@@ -316,6 +332,7 @@ async def test_verify_sees_a_letter_behind_a_newer_quotation(mirror):
     assert mirror.copies(task) == 1
 
 
+@pytest.mark.thorough
 async def test_verify_also_sends_what_waits(mirror):
     sent = mirror.add_result("one")
     await mirror.sync()
@@ -324,6 +341,7 @@ async def test_verify_also_sends_what_waits(mirror):
     assert (mirror.copies(sent), mirror.copies(waiting)) == (1, 1)
 
 
+@pytest.mark.thorough
 async def test_verify_that_breaks_off_loses_nothing(mirror):
     tasks = mirror.add_results(3)
     await mirror.sync()
@@ -334,6 +352,7 @@ async def test_verify_that_breaks_off_loses_nothing(mirror):
     assert [mirror.copies(task) for task in tasks] == [1, 1, 1]
 
 
+@pytest.mark.thorough
 async def test_verify_at_a_server_that_cannot_be_asked_is_one_clear_line(mirror):
     mirror.add_result()
     await mirror.sync()
@@ -349,6 +368,7 @@ def title(task):
 # --- other servers
 
 
+@pytest.mark.thorough
 async def test_a_server_without_a_quick_search_is_asked_the_long_way(mirror):
     del mirror.buddy.memory.offers["quick_search"]
     tasks = mirror.add_results(25)
@@ -357,6 +377,7 @@ async def test_a_server_without_a_quick_search_is_asked_the_long_way(mirror):
     assert {mirror.copies(task) for task in tasks} == {1}
 
 
+@pytest.mark.thorough
 async def test_a_server_that_cannot_be_asked_is_believed(mirror):
     del mirror.buddy.memory.offers["quick_search"], mirror.buddy.memory.offers["fingerprint_search"]
     tasks = mirror.add_results(2)
@@ -367,12 +388,14 @@ async def test_a_server_that_cannot_be_asked_is_believed(mirror):
     assert [mirror.copies(task) for task in tasks] == [1, 1]
 
 
+@pytest.mark.thorough
 async def test_a_server_that_cannot_flush_is_sent_to_all_the_same(mirror):
     del mirror.buddy.memory.offers[FLUSH]
     task = mirror.add_result()
     assert (await mirror.sync()).sent == (task,)
 
 
+@pytest.mark.thorough
 async def test_a_server_with_store_memory_gets_the_tags_as_metadata(mirror):
     del mirror.buddy.memory.offers[STORE]
     mirror.buddy.memory.offers["store_memory"] = STORE_MEMORY
@@ -383,6 +406,7 @@ async def test_a_server_with_store_memory_gets_the_tags_as_metadata(mirror):
     assert f"task:{task}" in row.metadata["tags"]
 
 
+@pytest.mark.thorough
 async def test_a_tool_that_the_settings_name_is_called_as_they_say(mirror):
     mirror.buddy.memory.offers["store_memory"] = STORE_MEMORY
     mirror.set(tool="store_memory", arguments='{"content": "<{content}>", "metadata": {"name": "{id}"}}')
@@ -402,12 +426,14 @@ async def test_a_server_that_cannot_store_is_one_clear_line(mirror):
     assert backlog.advice == "name one of its tools: 'mahavishnu config set session_buddy_tool NAME'"
 
 
+@pytest.mark.thorough
 async def test_a_tool_that_the_settings_name_and_nobody_has_is_one_clear_line(mirror):
     mirror.set(tool="remember")
     mirror.add_result()
     assert (await mirror.sync()).backlog.reason == f"{mirror.buddy.url} has no tool 'remember'"
 
 
+@pytest.mark.thorough
 async def test_a_token_is_sent_with_every_request(mirror):
     mirror.buddy.token = "tr0ub4dor"
     mirror.set(token="tr0ub4dor")
@@ -430,6 +456,7 @@ async def test_a_token_that_is_missing_or_wrong_is_said_and_not_shown(mirror):
 # --- what is sent
 
 
+@pytest.mark.thorough
 async def test_a_value_of_a_worker_types_environment_does_not_leave(mirror):
     settings = '{"workers": [{"name": "shell", "env": {"API_TOKEN": "tr0ub4dor-and-3"}}]}'
     config = mirror.app.environ["HOME"] + "/.config/mahavishnu"
@@ -442,6 +469,7 @@ async def test_a_value_of_a_worker_types_environment_does_not_leave(mirror):
     assert mirror.buddy.memory.contents[0].count("[redacted]") == 2
 
 
+@pytest.mark.thorough
 async def test_a_result_that_is_not_there_any_more_is_left_out(mirror):
     gone, there = mirror.add_result("gone"), mirror.add_result("there")
     shutil.rmtree(mirror.app.state.task(gone).directory.parent.parent)
@@ -449,6 +477,7 @@ async def test_a_result_that_is_not_there_any_more_is_left_out(mirror):
     assert (synced.sent, synced.backlog.count) == ((there,), 0)
 
 
+@pytest.mark.thorough
 async def test_a_result_of_a_megabyte_fits(mirror):
     task = mirror.add_result("x" * 1_000_000)
     assert (await mirror.sync()).sent == (task,)
@@ -471,6 +500,7 @@ async def test_twenty_senders_at_once_send_each_once(mirror):
     assert {mirror.copies(task) for task in tasks} == {1}
 
 
+@pytest.mark.thorough
 async def test_whoever_waits_for_another_sender_is_told(mirror):
     task = mirror.add_result()
     notices = []
@@ -484,6 +514,7 @@ async def test_whoever_waits_for_another_sender_is_told(mirror):
     assert mirror.copies(task) == 1
 
 
+@pytest.mark.thorough
 async def test_a_fault_of_ours_is_noted_as_that(mirror, monkeypatch):
     mirror.add_result()
     monkeypatch.setattr(delivery, "compose", lambda *_: 1 / 0)
@@ -491,6 +522,7 @@ async def test_a_fault_of_ours_is_noted_as_that(mirror, monkeypatch):
     assert "ZeroDivisionError" in (await mirror.backlog()).reason
 
 
+@pytest.mark.thorough
 async def test_a_failure_is_forgotten_once_nothing_waits(mirror):
     mirror.add_result()
     await mirror.sync()
@@ -500,6 +532,7 @@ async def test_a_failure_is_forgotten_once_nothing_waits(mirror):
     assert (await mirror.sync()).backlog == Backlog("session-buddy", 0)
 
 
+@pytest.mark.thorough
 async def test_a_failure_of_what_is_gone_is_forgotten(mirror):
     task = mirror.add_result()
     mirror.buddy.refuse()
@@ -508,6 +541,7 @@ async def test_a_failure_of_what_is_gone_is_forgotten(mirror):
     assert (await mirror.sync()).backlog == Backlog("session-buddy", 0)
 
 
+@pytest.mark.thorough
 async def test_verify_where_nobody_listens_says_so(mirror):
     mirror.add_result()
     await mirror.sync()
@@ -517,6 +551,7 @@ async def test_verify_where_nobody_listens_says_so(mirror):
     assert backlog.reason == f"nothing listens at {mirror.buddy.url}"
 
 
+@pytest.mark.thorough
 async def test_whoever_breaks_off_forgets_no_failure(mirror):
     mirror.add_result()
     mirror.outbox.note_failure("x", "y")
@@ -564,6 +599,7 @@ async def test_lines_of_a_log_arrive_once_and_in_order(mirror, no_relay):
     ]
 
 
+@pytest.mark.thorough
 async def test_lines_of_a_log_survive_a_server_that_breaks_off(mirror, no_relay):
     await keep_lines(mirror, batch(1, "one"))
     mirror.buddy.faults.set(STORE, Drop(after=True), times=1)
@@ -572,6 +608,7 @@ async def test_lines_of_a_log_survive_a_server_that_breaks_off(mirror, no_relay)
     assert len(mirror.buddy.memory.contents) == 1
 
 
+@pytest.mark.thorough
 async def test_what_was_sent_of_a_log_is_not_kept_here(mirror, no_relay):
     await keep_lines(mirror, batch(1, "one"))
     assert (mirror.outbox.root / "letters/k3f9a2b1.log.1").exists()
@@ -579,6 +616,7 @@ async def test_what_was_sent_of_a_log_is_not_kept_here(mirror, no_relay):
     assert list((mirror.outbox.root / "letters").iterdir()) == []
 
 
+@pytest.mark.thorough
 async def test_verify_asks_for_results_alone(mirror, no_relay):
     await keep_lines(mirror, batch(1, "one"))
     task = mirror.add_result()

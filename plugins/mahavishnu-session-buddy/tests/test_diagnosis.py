@@ -7,7 +7,7 @@ import pytest
 from .faults import EVERYTHING, Pretence, Says, Status
 from .mirroring import UNCLOSED
 
-pytestmark = pytest.mark.filterwarnings(UNCLOSED)
+pytestmark = [pytest.mark.filterwarnings(UNCLOSED), pytest.mark.thorough]
 
 
 async def diagnose(mirror):

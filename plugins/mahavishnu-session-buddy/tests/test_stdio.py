@@ -12,7 +12,7 @@ from mahavishnu_session_buddy.letter import title_of, token_of
 
 from .stdio_buddy import StdioBuddy
 
-pytestmark = pytest.mark.usefixtures("nothing_left")
+pytestmark = [pytest.mark.usefixtures("nothing_left"), pytest.mark.thorough]
 
 
 @pytest.fixture
