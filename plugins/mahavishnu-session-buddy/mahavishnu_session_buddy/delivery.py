@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -74,6 +74,7 @@ class Delivery:
     _told: Told = lambda _done, _total: None
     _sent: list[str] = attrs.field(factory=list)
     _lost: list[str] = attrs.field(factory=list)
+    _under_way: str | None = None
 
     async def carry_out(self, *, verify: bool = False) -> None:
         """Raises MirrorError when something could not be sent; noted as long as something waits."""
@@ -82,9 +83,11 @@ class Delivery:
                 talk = self._verify if verify else self._send_all
                 await converse(_target(self._engine), self._outbox.home, talk)
         except MirrorError as error:
+            self._end()
             self._note(error.reason, error.advice)
             raise
         except Exception as error:
+            self._end()
             self._note(f"internal error ({type(error).__name__}: {error})", "report it")
             raise
         self._outbox.note_success()
@@ -97,6 +100,16 @@ class Delivery:
             is_failing = _is_known(self._outbox, target)
             backlog = Backlog(STORAGE, backlog.count, failure.reason, failure.advice, is_failing)
         return Synced(sent=tuple(self._sent), backlog=backlog, lost=tuple(self._lost))
+
+    def _begin(self, name: str) -> None:
+        self._outbox.mark_begun(name)
+        self._under_way = name
+
+    def _end(self) -> None:
+        """The sending under way is over; whoever is cancelled or killed in it does not see that."""
+        if self._under_way is not None:
+            self._outbox.mark_over(self._under_way)
+            self._under_way = None
 
     def _note(self, reason: str, advice: str) -> None:
         if self._outbox.waiting():
@@ -133,16 +146,16 @@ class Delivery:
     async def _send(self, server: Server, names: list[str]) -> Refused | None:
         """One batch; why something of it has not arrived. Raises MirrorError."""
         letters = {name: letter for name in names if (letter := self._letter_of(name))}
-        tried = [letter.token for name, letter in letters.items() if self._outbox.was_tried(name)]
-        there = await server.find(tried)
+        there = await self._look_for_tried(server, letters)
         refused: dict[str, Refused] = {}
         for name, letter in letters.items():
             if letter.token not in there:
-                self._outbox.mark_tried(name)
+                self._begin(name)
                 try:
                     await server.store(letter)
                 except Refused as error:
                     refused[letter.token] = error
+                self._end()
         await server.flush()
         tokens = [letter.token for letter in letters.values()]
         arrived = await server.find(tokens) if server.can_look else set(tokens) - set(refused)
@@ -152,6 +165,25 @@ class Delivery:
                 self._sent.append(name)
         missing = [token for token in tokens if token not in arrived]
         return refused.get(missing[0], Refused(_NOT_FOUND)) if missing else None
+
+    async def _look_for_tried(self, server: Server, letters: Mapping[str, Letter]) -> frozenset[str]:
+        """Which of those that were tried have arrived; what may be under way still is waited for.
+
+        A server goes on storing when the sender is gone: whoever finds nothing yet and sends it again has it
+        there twice (seen in 0.23.0).
+        """
+        tried = {letter.token: name for name, letter in letters.items() if self._outbox.was_tried(name)}
+        found, pause = await server.find(tried), _LOOK_SECONDS
+        while server.can_look and (missing := self._under_way_of(tried.keys() - found, tried)):
+            if pause == _LOOK_SECONDS:
+                self._engine.notify("waiting to see whether what was being sent to session-buddy arrives")
+            await trio.sleep(pause)
+            pause *= 2
+            found |= await server.find(missing)
+        return found
+
+    def _under_way_of(self, tokens: Iterable[str], names: Mapping[str, str]) -> list[str]:
+        return [token for token in tokens if self._outbox.may_be_under_way(names[token], CALL_PATIENCE)]
 
     def _letter_of(self, name: str) -> Letter | None:
         """None for what was sent already, or is not in the state directory any more."""

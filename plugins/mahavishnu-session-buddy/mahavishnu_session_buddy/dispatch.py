@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from mahavishnu_session_buddy.letter import compose_log
+from mahavishnu_session_buddy.letter import compose, compose_log
 from mahavishnu_session_buddy.outbox import Outbox
 from mahavishnu_session_buddy.target import target_of
 
 if TYPE_CHECKING:
-    from mahavishnu_core import Engine, Worker
+    from mahavishnu_core import Engine, Task, Worker, WorkerResult
     from mahavishnu_core.models import LogBatch
     from mahavishnu_session_buddy.letter import Letter
 
@@ -29,10 +29,15 @@ _left: list[Relay] = []
 """Relays that have outlived their engines in this process, and are to be reaped."""
 
 
-async def post(engine: Engine, name: str) -> None:
-    """Have a letter sent by and by. It is safe in the outbox when this returns, which waits for nobody."""
+async def post(engine: Engine, worker: Worker, task: Task, result: WorkerResult) -> None:
+    """Have a result sent by and by. It is safe in the outbox when this returns, which waits for nobody.
+
+    Its letter is made when it is sent, unless its prompt holds a secret, which another sender may not know.
+    """
     dispatch = await engine.hold("session-buddy", partial(open_dispatch, engine))
-    dispatch.post(name)
+    secrets = engine.secrets_of(worker)
+    has_secret = any(secret in task.prompt for secret in secrets)
+    dispatch.post(task.task_id, compose(worker, task, result, secrets) if has_secret else None)
 
 
 async def post_log(engine: Engine, worker: Worker, batch: LogBatch) -> None:

@@ -9,7 +9,7 @@ from mahavishnu_core import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from mahavishnu_core import Engine, Task, Worker
+    from mahavishnu_core import Engine, Task, Worker, WorkerResult
     from mahavishnu_core.health import Check
     from mahavishnu_core.models import Backlog, LogBatch, Synced
 
@@ -17,12 +17,12 @@ HOOK_API = 1
 
 
 @hookimpl
-def store_result(engine: Engine, task: Task) -> Awaitable[None] | None:
+def store_result(engine: Engine, worker: Worker, task: Task, result: WorkerResult) -> Awaitable[None] | None:
     if not engine.app.loaded.settings.session_buddy_integration:
         return None
     from mahavishnu_session_buddy.dispatch import post
 
-    return post(engine, task.task_id)
+    return post(engine, worker, task, result)
 
 
 @hookimpl

@@ -57,7 +57,7 @@ def title_of(token: str) -> str:
 def compose(worker: Worker, task: Task, result: WorkerResult, secrets: tuple[str, ...]) -> Letter:
     """The letter for a result; the same each time."""
     token = token_of(task.task_id)
-    digest = hashlib.sha256(_fit(result.output or "").encode()).hexdigest()
+    digest = hashlib.sha256((result.output or "").encode("utf-8", "replace")).hexdigest()
     reason = str(result.metadata.get("reason") or "")
     head = [
         f"{title_of(token)} {result.status.value}" + (f" ({reason})" if reason else ""),

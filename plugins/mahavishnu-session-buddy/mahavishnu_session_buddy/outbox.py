@@ -1,8 +1,9 @@
 """What is to be sent, what has arrived, and how the last attempt went: as files, with one sender at a time.
 
-``outbox/`` has an empty file for each task that is to be sent, with one byte in it once a sending was begun:
-such a letter may have arrived, and is looked up first. ``sent/`` has one for each that is known to have
-arrived. What a letter says is made from the state directory when it is sent; ``letters/`` has what cannot be.
+``outbox/`` has an empty file for each task that is to be sent. There is one byte in it once a sending was
+begun, and a second one once that was seen to be over: such a letter may have arrived, and is looked up first.
+``sent/`` has a file for each that is known to have arrived. What a letter says is made from the state
+directory when it is sent; ``letters/`` has what cannot be.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import attrs
 
-from mahavishnu_session_buddy.letter import Letter
+from mahavishnu_session_buddy.letter import Letter, is_log
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 300.0
 """Seconds before a sending that failed is tried again by itself, longer and longer."""
@@ -100,12 +101,26 @@ class Outbox:
             return (self.root / "outbox" / name).stat().st_size > 0
         return False
 
-    def mark_tried(self, name: str) -> None:
+    def may_be_under_way(self, name: str, patience: float) -> bool:
+        """Whether a sending was begun in the last ``patience`` seconds and nobody saw its end."""
+        with suppress(FileNotFoundError):
+            entry = (self.root / "outbox" / name).stat()
+            return entry.st_size == 1 and 0 <= time.time() - entry.st_mtime < patience
+        return False
+
+    def mark_begun(self, name: str) -> None:
+        """Its sending begins now."""
+        os.truncate(self.root / "outbox" / name, 0)  # else nothing would change, the time neither
         os.truncate(self.root / "outbox" / name, 1)
+
+    def mark_over(self, name: str) -> None:
+        """Its sending has ended, whatever came of it."""
+        os.truncate(self.root / "outbox" / name, 2)
 
     def mark_sent(self, name: str) -> None:
         (self.root / "outbox" / name).replace(self.root / "sent" / name)
-        (self.root / "letters" / name).unlink(missing_ok=True)
+        if is_log(name):
+            (self.root / "letters" / name).unlink(missing_ok=True)
 
     def mark_lost(self, name: str) -> None:
         """The server does not have it any more: it is to be sent anew."""

@@ -170,17 +170,33 @@ async def test_a_sender_that_died_after_sending_sends_nothing_twice(mirror):
     task = mirror.add_result()
     await mirror.sync()
     mirror.outbox.mark_lost(task)
-    mirror.outbox.mark_tried(task)  # as if it had died before it took a note
+    mirror.outbox.mark_begun(task)  # as if it had died before it took a note
     assert (await mirror.sync()).sent == (task,)
     assert mirror.copies(task) == 1
 
 
 @pytest.mark.thorough
-async def test_a_sender_that_died_before_sending_loses_nothing(mirror):
+async def test_a_sender_that_died_before_sending_loses_nothing(mirror, monkeypatch):
+    monkeypatch.setattr(delivery, "CALL_PATIENCE", 0.5)  # as long as it may be under way
     task = mirror.add_result()
-    mirror.outbox.mark_tried(task)
+    mirror.outbox.mark_begun(task)
     assert (await mirror.sync()).sent == (task,)
     assert mirror.copies(task) == 1
+
+
+async def test_what_the_server_is_still_storing_for_a_sender_that_is_gone_is_waited_for(mirror):
+    task = mirror.add_result()
+    await mirror.sync()
+    (row,) = mirror.buddy.memory.flushed
+    mirror.buddy.memory.flushed.clear()  # as if it had not come so far yet
+    mirror.outbox.mark_lost(task)
+    mirror.outbox.mark_begun(task)
+    async with mirror.manager() as manager, trio.open_nursery() as nursery:
+        nursery.start_soon(manager.sync_results)
+        await mirror.buddy.called("fingerprint_search")
+        mirror.buddy.memory.flushed.append(row)
+    assert mirror.outbox.sent() == [task]
+    assert (mirror.calls(), mirror.copies(task)) == (1, 1)
 
 
 async def test_what_was_not_written_to_disk_when_the_server_died_is_sent_again(mirror):
@@ -285,7 +301,8 @@ async def test_silence_from_the_beginning_is_said_as_that(mirror, hasty):
     assert reason == f"{mirror.buddy.url} has not answered for 0.5 s"
 
 
-async def test_whoever_waits_for_a_silent_server_can_be_cancelled(mirror):
+async def test_whoever_waits_for_a_silent_server_can_be_cancelled(mirror, monkeypatch):
+    monkeypatch.setattr(delivery, "CALL_PATIENCE", 0.5)
     task = mirror.add_result()
     mirror.buddy.faults.set(STORE, Silence())
     async with mirror.manager() as manager, trio.open_nursery() as nursery:
@@ -623,3 +640,24 @@ async def test_verify_asks_for_results_alone(mirror, no_relay):
     await mirror.sync()
     mirror.buddy.memory.forget("mahavishnu ")
     assert (await mirror.sync(verify=True)).lost == (task,)
+
+
+# --- secrets that another sender does not know
+
+
+@pytest.mark.thorough
+async def test_a_secret_in_a_prompt_is_not_sent_by_one_who_does_not_know_it(mirror, no_relay, monkeypatch):
+    state = mirror.app.state
+    worker = Worker(state.new_worker_id(), WorkerType("shell", "shell"), Path("/w"), "2026-11-29")
+    state.add_worker(worker)
+    task = state.add_task(worker, "deploy with correct-horse", 300)
+    mirror.settle(task, "done")
+    monkeypatch.setenv("DEPLOY_TOKEN", "correct-horse")
+    async with mirror.manager() as manager:
+        await manager.engine.store(worker, task, state.result(task))
+    monkeypatch.delenv("DEPLOY_TOKEN")
+    assert (await mirror.sync()).sent == (task.task_id,)
+    assert "prompt: deploy with [redacted]" in mirror.buddy.memory.contents[0]
+    mirror.buddy.memory.forget("mahavishnu ")
+    assert (await mirror.sync(verify=True)).sent == (task.task_id,)
+    assert "correct-horse" not in mirror.buddy.memory.contents[0]

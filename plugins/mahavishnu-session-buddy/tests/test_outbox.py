@@ -32,7 +32,7 @@ def test_before_there_is_one_nothing_waits_and_nothing_was_sent(tmp_path):
 def test_what_is_put_in_waits_until_it_is_sent(outbox):
     outbox.put("w.1")
     assert outbox.waiting() == ["w.1"]
-    outbox.mark_tried("w.1")
+    outbox.mark_begun("w.1")
     outbox.mark_sent("w.1")
     assert (outbox.waiting(), outbox.sent()) == ([], ["w.1"])
 
@@ -46,7 +46,7 @@ def test_what_was_sent_is_not_put_in_again(outbox):
 
 def test_what_is_put_in_twice_keeps_that_it_was_tried(outbox):
     outbox.put("w.1")
-    outbox.mark_tried("w.1")
+    outbox.mark_begun("w.1")
     outbox.put("w.1")
     assert outbox.was_tried("w.1")
     assert outbox.waiting() == ["w.1"]
@@ -54,7 +54,7 @@ def test_what_is_put_in_twice_keeps_that_it_was_tried(outbox):
 
 def test_what_was_lost_waits_anew_and_has_not_been_tried(outbox):
     outbox.put("w.1")
-    outbox.mark_tried("w.1")
+    outbox.mark_begun("w.1")
     outbox.mark_sent("w.1")
     outbox.mark_lost("w.1")
     assert (outbox.waiting(), outbox.sent(), outbox.was_tried("w.1")) == (["w.1"], [], False)
@@ -64,7 +64,7 @@ def test_the_oldest_comes_first_and_what_was_tried_comes_last(outbox):
     for age, name in enumerate(["new.1", "middle.1", "old.1", "tried.1"]):
         outbox.put(name)
         if name == "tried.1":
-            outbox.mark_tried(name)
+            outbox.mark_begun(name)
         os.utime(outbox.root / "outbox" / name, (100 - age, 100 - age))
     assert outbox.waiting() == ["old.1", "middle.1", "new.1", "tried.1"]
 
@@ -75,6 +75,37 @@ def test_what_is_dropped_is_gone_and_may_be_gone_already(outbox):
     outbox.drop("w.1")
     assert outbox.waiting() == []
     assert not outbox.was_tried("w.1")
+
+
+def test_a_sending_that_was_begun_may_be_under_way_for_a_while(outbox):
+    outbox.put("w.1")
+    assert not outbox.may_be_under_way("w.1", 75)
+    outbox.mark_begun("w.1")
+    assert outbox.may_be_under_way("w.1", 75)
+    assert not outbox.may_be_under_way("w.1", 0)
+    os.utime(outbox.root / "outbox/w.1", (100, 100))
+    assert not outbox.may_be_under_way("w.1", 75)
+    outbox.mark_begun("w.1")
+    assert outbox.may_be_under_way("w.1", 75)
+
+
+def test_a_sending_that_was_seen_to_end_is_over_and_was_tried(outbox):
+    outbox.put("w.1")
+    outbox.mark_begun("w.1")
+    outbox.mark_over("w.1")
+    assert outbox.was_tried("w.1")
+    assert not outbox.may_be_under_way("w.1", 75)
+
+
+def test_a_clock_that_was_set_back_leaves_nothing_under_way(outbox):
+    outbox.put("w.1")
+    outbox.mark_begun("w.1")
+    os.utime(outbox.root / "outbox/w.1", (time.time() + 1000, time.time() + 1000))
+    assert not outbox.may_be_under_way("w.1", 75)
+
+
+def test_what_is_not_there_is_not_under_way(outbox):
+    assert not outbox.may_be_under_way("w.1", 75)
 
 
 def test_everything_is_for_its_owner_alone(outbox):
