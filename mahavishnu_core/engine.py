@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
@@ -100,15 +100,16 @@ class Engine:
         state = self.app.state
         complete = True
         answers = self.app.host.attempts("store_result", engine=self, worker=worker, task=task, result=result)
-        for storage, answer in answers:
-            if state.is_stored(task, storage):
-                _discard(answer)
-            elif (reason := await _why_not_kept(answer)) is None:
-                self.stored_in.add(storage)
-                state.mark_stored(task, storage)
-            else:
-                self.storage_failures.append(StorageFailure(storage, task.task_id, reason))
-                complete = False
+        with _discarding(answers):
+            for storage, answer in answers:
+                if state.is_stored(task, storage):
+                    continue
+                if (reason := await _why_not_kept(answer)) is None:
+                    self.stored_in.add(storage)
+                    state.mark_stored(task, storage)
+                else:
+                    self.storage_failures.append(StorageFailure(storage, task.task_id, reason))
+                    complete = False
         if complete:
             state.mark_done(task)
 
@@ -118,7 +119,8 @@ class Engine:
         Give them the same batch again: each keeps it once.
         """
         answers = self.app.host.attempts("store_log", engine=self, worker=worker, batch=batch)
-        reasons = {storage: await _why_not_kept(answer) for storage, answer in answers}
+        with _discarding(answers):
+            reasons = {storage: await _why_not_kept(answer) for storage, answer in answers}
         return {storage: reason for storage, reason in reasons.items() if reason is not None}
 
     async def ask(self, hook: str, kind: type[T], **arguments: object) -> T | None:
@@ -169,7 +171,13 @@ async def _keep_open(
         await trio.sleep_forever()
 
 
-def _discard(answer: object) -> None:
-    close = getattr(answer, "close", None)
-    if callable(close):
-        close()  # a coroutine that is not awaited would warn
+@contextmanager
+def _discarding(answers: Iterable[tuple[str, object]]) -> Iterator[None]:
+    """Afterwards close those that nobody has awaited: a coroutine would warn."""
+    try:
+        yield
+    finally:
+        for _, answer in answers:
+            close = getattr(answer, "close", None)
+            if callable(close):
+                close()

@@ -50,7 +50,7 @@ NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
 def _splits(template: str) -> bool:
     try:
-        return bool(shlex.split(template))
+        return any(shlex.split(template)[:1])
     except ValueError:
         return False
 

@@ -130,8 +130,8 @@ class SendingBar:
         """Show it until cancelled."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        words = TextColumn("{task.description}", markup=False)
-        columns = BarColumn(), MofNCompleteColumn(), words
+        notice = TextColumn("{task.description}", markup=False)
+        columns = BarColumn(), MofNCompleteColumn(), notice
         bar = Progress(*columns, console=_console(), transient=True, auto_refresh=False)
         with _for_a_reader(), bar:
             sending = bar.add_task("", total=None)

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import signal
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
+from mahavishnu_core import WorkerManager
 from mahavishnu_core.errors import UnknownTask, UnknownWorker
 from mahavishnu_core.models import Backlog, Synced
-from mahavishnu_session_buddy.errors import MirrorError, Refused
+from mahavishnu_session_buddy.connection import CALL_PATIENCE, require_listener
+from mahavishnu_session_buddy.errors import MirrorError, Refused, Unreachable
 from mahavishnu_session_buddy.letter import Letter, compose, is_log, token_of
 from mahavishnu_session_buddy.outbox import Outbox
-from mahavishnu_session_buddy.server import CALL_PATIENCE, Server, converse
+from mahavishnu_session_buddy.server import Server, converse
 from mahavishnu_session_buddy.target import Target, target_of
 
 if TYPE_CHECKING:
     from mahavishnu_core import Engine
+    from mahavishnu_core.app import App
 
 STORAGE = "session-buddy"
 BATCH = 20
 """Letters between two requests to write to the disk: as many are sent again when the server dies."""
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS, _LOOK_LATEST = 0.2, 5.0
+_LAST_LOOK_AT_A_STARTED_ONE = 10.0
+"""Seconds in which a server that we start has ended after its input has."""
 _NOT_FOUND = "the server says that it has stored, and does not find it again"
 Told = Callable[[int, int], None]
 
@@ -47,6 +54,27 @@ async def sync(engine: Engine, *, verify: bool, told: Told) -> Sequence[Synced]:
     except MirrorError as error:
         failure = error
     return [delivery.synced(failure)]
+
+
+async def deliver(app: App) -> bool:
+    """Send all that waits, as the relay that has the lock; whether all has arrived.
+
+    On SIGTERM it breaks off, and takes along a server that it has started.
+    """
+    async with WorkerManager(app) as manager, trio.open_nursery() as nursery:
+        nursery.start_soon(_heed_the_end, nursery.cancel_scope)
+        has_arrived = False
+        with suppress(MirrorError):  # it is noted
+            await Delivery(manager.engine, Outbox.of(manager.engine.state_dir)).carry_out()
+            has_arrived = True
+        nursery.cancel_scope.cancel()
+    return has_arrived
+
+
+async def _heed_the_end(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
 
 
 async def _when_alone(engine: Engine, outbox: Outbox, work: Callable[[], Awaitable[None]]) -> None:
@@ -78,19 +106,26 @@ class Delivery:
 
     async def carry_out(self, *, verify: bool = False) -> None:
         """Raises MirrorError when something could not be sent; noted as long as something waits."""
+        failure: MirrorError | None = None
         try:
             if verify or self._outbox.waiting():
                 talk = self._verify if verify else self._send_all
                 await converse(_target(self._engine), self._outbox.home, talk)
         except MirrorError as error:
-            self._end()
-            self._note(error.reason, error.advice)
-            raise
+            failure = error
         except Exception as error:
-            self._end()
             self._note(f"internal error ({type(error).__name__}: {error})", "report it")
             raise
-        self._outbox.note_success()
+        finally:
+            if _target(self._engine).command:
+                self._end()  # the server that was started is gone, whoever was cancelled
+        if failure is None:
+            self._outbox.note_success()
+            return
+        if self._under_way is not None and await self._is_gone():
+            self._end()
+        self._note(failure.reason, failure.advice)
+        raise failure
 
     def synced(self, failure: MirrorError | None) -> Synced:
         """What came of it, and why not all has arrived."""
@@ -99,17 +134,27 @@ class Delivery:
         if failure is not None:
             is_failing = _is_known(self._outbox, target)
             backlog = Backlog(STORAGE, backlog.count, failure.reason, failure.advice, is_failing)
-        return Synced(sent=tuple(self._sent), backlog=backlog, lost=tuple(self._lost))
+        known = {*self._sent, *self._outbox.waiting()}  # not what is in nobody's hands any more
+        lost = tuple(name for name in self._lost if name in known)
+        return Synced(sent=tuple(self._sent), backlog=backlog, lost=lost)
 
     def _begin(self, name: str) -> None:
         self._outbox.mark_begun(name)
         self._under_way = name
 
     def _end(self) -> None:
-        """The sending under way is over; whoever is cancelled or killed in it does not see that."""
+        """The sending under way is over, which whoever is cancelled, killed or cut off in it does not see."""
         if self._under_way is not None:
             self._outbox.mark_over(self._under_way)
             self._under_way = None
+
+    async def _is_gone(self) -> bool:
+        """Whether nobody listens any more who could still be storing."""
+        try:
+            await require_listener(_target(self._engine).url)
+        except Unreachable:
+            return True
+        return False
 
     def _note(self, reason: str, advice: str) -> None:
         if self._outbox.waiting():
@@ -136,8 +181,9 @@ class Delivery:
         refusal: Refused | None = None
         for start in range(0, len(names), BATCH):
             batch = names[start : start + BATCH]
-            refusal = await self._send(server, batch) or refusal
-            if refusal and not set(batch) & set(self._sent):
+            refused = await self._send(server, batch)
+            refusal = refused or refusal
+            if refused and not set(batch) & set(self._sent):
                 break  # it takes nothing: no need to try all
             self._told(min(start + BATCH, len(names)), len(names))
         if refusal:
@@ -145,26 +191,41 @@ class Delivery:
 
     async def _send(self, server: Server, names: list[str]) -> Refused | None:
         """One batch; why something of it has not arrived. Raises MirrorError."""
-        letters = {name: letter for name in names if (letter := self._letter_of(name))}
-        there = await self._look_for_tried(server, letters)
         refused: dict[str, Refused] = {}
+        letters: dict[str, Letter] = {}
+        for name in names:
+            try:
+                letter = self._letter_of(name)
+            except Exception as error:  # noqa: BLE001  # a file that is none of ours keeps no other from arriving
+                refused[name] = Refused(
+                    f"the letter for {name} cannot be made ({type(error).__name__}: {error})"
+                )
+            else:
+                letters |= {name: letter} if letter else {}
+        there = await self._look_for_tried(server, letters)
         for name, letter in letters.items():
             if letter.token not in there:
                 self._begin(name)
                 try:
                     await server.store(letter)
                 except Refused as error:
-                    refused[letter.token] = error
+                    refused[name] = error
                 self._end()
         await server.flush()
-        tokens = [letter.token for letter in letters.values()]
-        arrived = await server.find(tokens) if server.can_look else set(tokens) - set(refused)
-        for name, letter in letters.items():
-            if letter.token in arrived:
-                self._outbox.mark_sent(name)
-                self._sent.append(name)
-        missing = [token for token in tokens if token not in arrived]
+        arrived = await self._arrived(server, letters, refused.keys())
+        for name in arrived:
+            self._outbox.mark_sent(name)
+            self._sent.append(name)
+        missing = [name for name in (*letters, *refused) if name not in arrived]
         return refused.get(missing[0], Refused(_NOT_FOUND)) if missing else None
+
+    async def _arrived(
+        self, server: Server, letters: Mapping[str, Letter], refused: Collection[str]
+    ) -> list[str]:
+        if not server.can_look:
+            return [name for name in letters if name not in refused]
+        found = await server.find(letter.token for letter in letters.values())
+        return [name for name, letter in letters.items() if letter.token in found]
 
     async def _look_for_tried(self, server: Server, letters: Mapping[str, Letter]) -> frozenset[str]:
         """Which of those that were tried have arrived; what may be under way still is waited for.
@@ -175,15 +236,16 @@ class Delivery:
         tried = {letter.token: name for name, letter in letters.items() if self._outbox.was_tried(name)}
         found, pause = await server.find(tried), _LOOK_SECONDS
         while server.can_look and (missing := self._under_way_of(tried.keys() - found, tried)):
-            if pause == _LOOK_SECONDS:
-                self._engine.notify("waiting to see whether what was being sent to session-buddy arrives")
+            self._engine.notify("waiting to see whether what was being sent to session-buddy arrives")
             await trio.sleep(pause)
-            pause *= 2
+            pause = min(2 * pause, _LOOK_LATEST)
             found |= await server.find(missing)
         return found
 
     def _under_way_of(self, tokens: Iterable[str], names: Mapping[str, str]) -> list[str]:
-        return [token for token in tokens if self._outbox.may_be_under_way(names[token], CALL_PATIENCE)]
+        is_started = bool(_target(self._engine).command)
+        patience = _LAST_LOOK_AT_A_STARTED_ONE if is_started else CALL_PATIENCE
+        return [token for token in tokens if self._outbox.may_be_under_way(names[token], patience)]
 
     def _letter_of(self, name: str) -> Letter | None:
         """None for what was sent already, or is not in the state directory any more."""
@@ -215,4 +277,4 @@ def _backlog(outbox: Outbox, target: Target) -> Backlog:
 
 def _is_known(outbox: Outbox, target: Target) -> bool:
     """Whether there should be a server; else we only look whether there is one."""
-    return target.is_chosen or bool(outbox.sent())
+    return target.is_chosen or outbox.has_sent()

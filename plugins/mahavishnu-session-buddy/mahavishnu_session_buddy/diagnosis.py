@@ -33,12 +33,18 @@ async def diagnose_server(engine: Engine) -> list[Check]:
     outbox.prepare()
     target = target_of(settings, engine.app.environ)
     checks: list[Check] = []
-    try:
-        await converse(target, outbox.home, partial(_try_out, outbox, str(target), checks))
-    except MirrorError as error:
-        checks = [Check(_SUBJECT, "warning", error.reason, error.advice)]
+    with outbox.try_lock() as is_mine:
+        if not is_mine:
+            return [Check(_SUBJECT, "ok", f"{target}: another program is sending to it now")]
+        try:
+            await converse(target, outbox.home, partial(_try_out, outbox, str(target), checks))
+        except MirrorError as error:
+            checks = [Check(_SUBJECT, "warning", error.reason, error.advice)]
     if waiting := len(outbox.waiting()):
-        checks.append(Check(_SUBJECT, "ok", f"{waiting} to be sent: 'mahavishnu results sync' does it now"))
+        failure = outbox.failure()
+        why = f" ({failure.reason})" if failure else ""
+        told = f"{waiting} to be sent{why}: 'mahavishnu results sync' does it now"
+        checks.append(Check(_SUBJECT, "ok", told))
     return checks
 
 

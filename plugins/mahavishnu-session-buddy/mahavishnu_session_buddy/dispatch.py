@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import select
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -16,7 +12,7 @@ import trio
 
 from mahavishnu_session_buddy.letter import compose, compose_log
 from mahavishnu_session_buddy.outbox import Outbox
-from mahavishnu_session_buddy.target import target_of
+from mahavishnu_session_buddy.relay_process import Relay, start_relay
 
 if TYPE_CHECKING:
     from mahavishnu_core import Engine, Task, Worker, WorkerResult
@@ -25,8 +21,6 @@ if TYPE_CHECKING:
 
 _PAUSE = 5.0
 """Seconds between two relays of one engine."""
-_left: list[Relay] = []
-"""Relays that have outlived their engines in this process, and are to be reaped."""
 
 
 async def post(engine: Engine, worker: Worker, task: Task, result: WorkerResult) -> None:
@@ -36,14 +30,17 @@ async def post(engine: Engine, worker: Worker, task: Task, result: WorkerResult)
     """
     dispatch = await engine.hold("session-buddy", partial(open_dispatch, engine))
     secrets = engine.secrets_of(worker)
-    has_secret = any(secret in task.prompt for secret in secrets)
-    dispatch.post(task.task_id, compose(worker, task, result, secrets) if has_secret else None)
+    letter = None
+    if any(secret in task.prompt for secret in secrets):
+        letter = await trio.to_thread.run_sync(compose, worker, task, result, secrets)
+    dispatch.post(task.task_id, letter)
 
 
 async def post_log(engine: Engine, worker: Worker, batch: LogBatch) -> None:
     """The same for lines of a log, in as many letters as they need."""
     dispatch = await engine.hold("session-buddy", partial(open_dispatch, engine))
-    for name, letter in compose_log(worker, batch, engine.secrets_of(worker)):
+    letters = await trio.to_thread.run_sync(compose_log, worker, batch, engine.secrets_of(worker))
+    for name, letter in letters.items():
         dispatch.post(name, letter)
 
 
@@ -80,102 +77,33 @@ class Dispatch:
         while True:
             await self._posted.wait()
             self._posted = trio.Event()
-            failure = self._outbox.failure()
-            await trio.sleep(failure.seconds_left if failure else 0)
-            self._relay = start_relay(self._engine)
-            await self._relay.ended()
+            before = self._outbox.failure()
+            await trio.sleep(before.seconds_left if before else 0)
+            self._start()
+            status = await self._relay.ended() if self._relay else 0
+            if status and self._outbox.failure() == before:  # it could not say itself what was wrong
+                self._note(f"the relay ended with status {status}", "see session-buddy/relay.log")
             if self._outbox.waiting():
                 self._posted.set()
                 await trio.sleep(_PAUSE)
 
     def leave(self) -> None:
         """Have a relay send the rest, unless it is too early to try again. Waits for nothing."""
-        relay, failure = self._relay, self._outbox.failure()
+        failure = self._outbox.failure()
         is_due = failure is None or not failure.seconds_left
-        if (relay is None or not relay.is_running) and is_due and self._outbox.waiting():
-            relay = start_relay(self._engine)
-        if relay is not None:
-            relay.let_go()
+        if (self._relay is None or not self._relay.is_running) and is_due and self._outbox.waiting():
+            self._start()
+        if self._relay is not None:
+            self._relay.let_go()
 
+    def _start(self) -> None:
+        """No fault in this is one of the run: it is noted, and what waits is safe."""
+        self._relay = None
+        try:
+            self._relay = start_relay(self._engine)
+        except OSError as error:
+            self._note(f"the relay cannot be started ({error})", "mend that, or: 'mahavishnu results sync'")
 
-@attrs.define(eq=False)
-class Relay:
-    """A process that sends; it gets to know by the pipe that its engine is gone."""
-
-    _pid: int
-    _pipe: int
-    _process: int
-    """Readable when the process has ended."""
-
-    @property
-    def is_running(self) -> bool:
-        return self._process >= 0 and not select.select([self._process], [], [], 0)[0]
-
-    async def ended(self) -> None:
-        await trio.lowlevel.wait_readable(self._process)
-        self._close()
-
-    def let_go(self) -> None:
-        """Have it end when it has sent what there is; the next one in this program reaps it."""
-        if self.is_running:
-            os.close(self._pipe)
-            self._pipe = -1
-            _left.append(self)
-        else:
-            self._close()
-
-    def reap(self) -> bool:
-        """Whether it has ended, and nothing of it is left."""
-        if not self.is_running:
-            self._close()
-        return self._process < 0
-
-    def _close(self) -> None:
-        with suppress(ChildProcessError):
-            os.waitpid(self._pid, 0)
-        for descriptor in (self._pipe, self._process):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._pipe = self._process = -1
-
-
-def start_relay(engine: Engine) -> Relay:
-    """A relay in a session of its own; what goes wrong with it is in ``relay.log``."""
-    _left[:] = [relay for relay in _left if not relay.reap()]
-    app = engine.app
-    target = target_of(app.loaded.settings, app.environ)
-    # -P: the working directory may be anybody's, and is no place to import from
-    words = [sys.executable, "-P", "-m", "mahavishnu_session_buddy.relay"]
-    words += [str(engine.state_dir), str(app.config_dir or ""), "" if target.command else target.url]
-    pipe, theirs = _pipe()
-    log = os.open(
-        Outbox.of(engine.state_dir).root / "relay.log",
-        os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
-        0o600,
-    )
-    try:
-        pid = os.posix_spawn(
-            sys.executable,
-            words,
-            {**app.environ, "MAHAVISHNU_STATE_DIR": str(engine.state_dir)},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, here, there) for here, there in ((theirs, 0), (log, 1), (log, 2))
-            ],
-            setsid=True,
-        )
-    except BaseException:
-        os.close(pipe)
-        raise
-    finally:
-        os.close(theirs)
-        os.close(log)
-    return Relay(pid, pipe, os.pidfd_open(pid))
-
-
-def _pipe() -> tuple[int, int]:
-    """The end that is closed and the end that tells of it; neither where a standard stream would be."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    ends = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 3) for end in (writing, reading))
-    os.close(reading)
-    os.close(writing)
-    return ends[0], ends[1]
+    def _note(self, reason: str, advice: str) -> None:
+        with suppress(OSError):  # a full disk, say: the outbox tells what waits
+            self._outbox.note_failure(reason, advice)

@@ -16,7 +16,7 @@ import attrs
 from mahavishnu_session_buddy.redaction import without_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from mahavishnu_core import Task, Worker, WorkerResult
     from mahavishnu_core.models import LogBatch
@@ -30,7 +30,6 @@ _LINE_BYTES = 2_000
 _HEAD_BYTES = 500
 _LOG = ".log."
 _WINDOW = 50_000
-_GAP = "\n[… the middle is left out …]\n"
 
 
 @attrs.frozen
@@ -43,10 +42,12 @@ class Letter:
     tags: tuple[str, ...]
 
 
-def token_of(task_id: str) -> str:
-    """One word for a task: ``mv2_k3f9a2b1`` for ``k3f9a2b1.2``, which is no part of any other's word."""
-    worker_id, _, number = task_id.rpartition(".")
-    return f"mv{number}_" + re.sub(r"[^A-Za-z0-9_]", "_", worker_id)
+def token_of(name: str) -> str:
+    """One word for a task or for lines of a log, part of no other: ``mv2_k3f9a2b1`` for ``k3f9a2b1.2``."""
+    kind, (worker_id, _, number) = "mv", name.rpartition(".")
+    if is_log(name):
+        kind, worker_id = "ml", worker_id.removesuffix(_LOG.rstrip("."))
+    return f"{kind}{number}_" + re.sub(r"[^A-Za-z0-9_]", "_", worker_id)
 
 
 def title_of(token: str) -> str:
@@ -79,18 +80,22 @@ def compose(worker: Worker, task: Task, result: WorkerResult, secrets: tuple[str
     return Letter(token, content, _tags(worker, task, result, token, digest, secrets))
 
 
-def compose_log(worker: Worker, batch: LogBatch, secrets: tuple[str, ...]) -> Iterator[tuple[str, Letter]]:
-    """Letters for some lines of a log, each with a name by which it is known; the same each time."""
-    first, lines = batch.first, list[str]()
-    room = MOST_BYTES - _HEAD_BYTES
-    for number, text in enumerate(batch.lines, batch.first):
-        line = " ".join(f"{number}: {_preview(text, _LINE_BYTES, secrets)}".splitlines())
-        room -= len(line.encode()) + 1
-        if room < 0:
-            yield _log_letter(worker, batch.created, first, lines, secrets)
-            first, lines, room = number, [], MOST_BYTES - _HEAD_BYTES - len(line.encode()) - 1
+def compose_log(worker: Worker, batch: LogBatch, secrets: tuple[str, ...]) -> dict[str, Letter]:
+    """Letters for some lines of a log by the names under which they are known; the same each time."""
+    texts = [" ".join(_fit(text[:_WINDOW]).splitlines()) for text in batch.lines]
+    # together: a key may go over several lines
+    texts = without_secrets("\n".join(texts), secrets).split("\n")
+    letters: dict[str, Letter] = {}
+    first, lines, room = batch.first, list[str](), MOST_BYTES - _HEAD_BYTES
+    for number, text in enumerate(texts, batch.first):
+        line = f"{number}: {_cut(text, _LINE_BYTES, ' […] ')}"
+        size = len(line.encode()) + 1
+        if size > room:
+            letters |= _log_letter(worker, batch.created, first, lines, secrets)
+            first, lines, room = number, [], MOST_BYTES - _HEAD_BYTES
         lines.append(line)
-    yield _log_letter(worker, batch.created, first, lines, secrets)
+        room -= size
+    return letters | _log_letter(worker, batch.created, first, lines, secrets)
 
 
 def is_log(name: str) -> bool:
@@ -100,14 +105,14 @@ def is_log(name: str) -> bool:
 
 def _log_letter(
     worker: Worker, created: str, first: int, lines: list[str], secrets: tuple[str, ...]
-) -> tuple[str, Letter]:
+) -> dict[str, Letter]:
     name = f"{worker.worker_id}{_LOG}{first}"
     token, last = token_of(name), first + len(lines) - 1
     whose = f"worker {worker.worker_id}, {worker.type.name}, {created}"
     head = f"{title_of(token)} lines {first} to {last} of {whose}"
     facts = {"worker": worker.worker_id, "type": worker.type.name, "lines": f"{first}-{last}"}
     tags = _as_tags(facts, secrets)
-    return name, Letter(token, "\n".join([head, *lines]), ("mahavishnu", token, *tags))
+    return {name: Letter(token, "\n".join([head, *lines]), ("mahavishnu", token, *tags))}
 
 
 def _tags(
@@ -144,9 +149,14 @@ def _preview(text: str, most: int, secrets: tuple[str, ...]) -> str:
     """A text in at most ``most`` bytes, its beginning and its end, without secrets."""
     if len(text) > 2 * _WINDOW:  # what is far from both ends is not shown: nobody has to look through it
         text = text[:_WINDOW] + text[-_WINDOW:]
-    data = without_secrets(_fit(text), secrets).encode()
+    return _cut(without_secrets(_fit(text), secrets), most, "\n[… the middle is left out …]\n")
+
+
+def _cut(text: str, most: int, gap: str) -> str:
+    """A text in at most ``most`` bytes: where it has more, its beginning, the gap, and its end."""
+    data = text.encode()
     if len(data) <= most:
-        return data.decode()
-    room = most - len(_GAP.encode())
+        return text
+    room = most - len(gap.encode())
     tail = room // 3
-    return data[: room - tail].decode("utf-8", "ignore") + _GAP + data[-tail:].decode("utf-8", "ignore")
+    return data[: room - tail].decode("utf-8", "ignore") + gap + data[-tail:].decode("utf-8", "ignore")

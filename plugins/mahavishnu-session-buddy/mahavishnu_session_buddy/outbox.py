@@ -15,10 +15,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING
 
 import attrs
 
 from mahavishnu_session_buddy.letter import Letter, is_log
+
+if TYPE_CHECKING:
+    from mahavishnu_core.models import JSON
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 300.0
 """Seconds before a sending that failed is tried again by itself, longer and longer."""
@@ -76,8 +81,9 @@ class Outbox:
         with suppress(FileNotFoundError), os.scandir(self.root / "outbox") as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
-                    stat = entry.stat()
-                    found.append((stat.st_size > 0, stat.st_mtime, entry.name))
+                    stat = entry.stat(follow_symlinks=False)
+                    if S_ISREG(stat.st_mode):
+                        found.append((stat.st_size > 0, stat.st_mtime, entry.name))
         return [name for *_, name in sorted(found)]
 
     def sent(self) -> list[str]:
@@ -85,16 +91,21 @@ class Outbox:
             return sorted(path.name for path in (self.root / "sent").iterdir())
         return []
 
+    def has_sent(self) -> bool:
+        """Whether anything has ever arrived."""
+        with suppress(FileNotFoundError), os.scandir(self.root / "sent") as entries:
+            return any(entries)
+        return False
+
     def was_sent(self, name: str) -> bool:
         return (self.root / "sent" / name).exists()
 
     def letter(self, name: str) -> Letter | None:
-        """What it says, where that is kept here."""
-        try:
-            kept = json.loads((self.root / "letters" / name).read_text())
-        except FileNotFoundError:
-            return None
-        return Letter(**kept | {"tags": tuple(kept["tags"])})
+        """What it says, where that is kept here; None also for a file that a power cut has spoilt."""
+        match _read(self.root / "letters" / name):
+            case {"token": str(token), "content": str(content), "tags": [*tags]}:
+                return Letter(token, content, tuple(map(str, tags)))
+        return None
 
     def was_tried(self, name: str) -> bool:
         with suppress(FileNotFoundError):
@@ -135,10 +146,10 @@ class Outbox:
 
     def failure(self) -> Failure | None:
         """That of the last attempt; None if it did not fail, or nothing was tried yet."""
-        try:
-            return Failure(**json.loads((self.root / "failure.json").read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
-            return None
+        match _read(self.root / "failure.json"):
+            case {"reason": str(why), "advice": str(advice), "attempts": int(attempts), "at": float(at)}:
+                return Failure(why, advice, attempts, at)
+        return None
 
     def note_failure(self, reason: str, advice: str) -> None:
         before = self.failure()
@@ -193,9 +204,24 @@ def _write(path: Path, text: str) -> None:
     """Have a file appear whole, for its owner alone."""
     draft = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    draft.replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink()
+        raise
+
+
+def _read(path: Path) -> dict[str, JSON]:
+    """An empty record for a file that is not there, or is none of ours."""
+    try:
+        kept = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def _take(lock: int) -> bool:

@@ -13,14 +13,10 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mahavishnu_core.text import one_line
 from mahavishnu_session_buddy.outbox import Outbox
 from mahavishnu_session_buddy.target import address_of, nothing_listens
-
-if TYPE_CHECKING:
-    from mahavishnu_core.app import App
 
 _GATHER_SECONDS = 5.0
 _IDLE_SECONDS = 30.0
@@ -31,6 +27,7 @@ _NICENESS = 10
 def main() -> None:
     """``relay STATE_DIR CONFIG_DIR URL``; the last two may be empty."""
     state_dir, config_dir, url = sys.argv[1:]
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what our engine's caller has open is not ours to keep
     os.nice(_NICENESS)
     outbox = Outbox.of(Path(state_dir))
     used_at = time.monotonic()
@@ -65,7 +62,7 @@ def _listens(outbox: Outbox, url: str) -> bool:
         return True
     try:
         socket.create_connection(address_of(url), _LISTENER_PATIENCE).close()
-    except OSError:
+    except (OSError, ValueError):
         outbox.note_failure(*nothing_listens(url))
         return False
     return True
@@ -77,6 +74,7 @@ def _deliver(outbox: Outbox, config_dir: Path | None) -> bool:
 
     from mahavishnu_core.app import load_app
     from mahavishnu_core.errors import MahavishnuError
+    from mahavishnu_session_buddy.delivery import deliver
 
     try:
         app = load_app(config_dir=config_dir)
@@ -84,20 +82,10 @@ def _deliver(outbox: Outbox, config_dir: Path | None) -> bool:
     except MahavishnuError as error:
         outbox.note_failure(one_line(str(error)), "mend it, then 'mahavishnu results sync'")
         return False
-    return trio.run(_deliver_with, app, outbox)
-
-
-async def _deliver_with(app: App, outbox: Outbox) -> bool:
-    from mahavishnu_core import WorkerManager
-    from mahavishnu_session_buddy.delivery import Delivery
-    from mahavishnu_session_buddy.errors import MirrorError
-
-    async with WorkerManager(app) as manager:
-        try:
-            await Delivery(manager.engine, outbox).carry_out()
-        except MirrorError:  # it is noted
-            return False
-    return True
+    if not app.loaded.settings.session_buddy_integration:
+        outbox.note_failure("it was switched off", "'mahavishnu config set session_buddy_integration true'")
+        return False
+    return trio.run(deliver, app)
 
 
 if __name__ == "__main__":

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
-from importlib import import_module
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
-from mahavishnu_core.text import one_line
+from mahavishnu_core.text import one_line, redact
+from mahavishnu_session_buddy.connection import CALL_PATIENCE, CLOSE_PATIENCE, CONNECT_PATIENCE, connected
 from mahavishnu_session_buddy.errors import MirrorError, Refused, Unreachable
 from mahavishnu_session_buddy.letter import Letter, title_of
-from mahavishnu_session_buddy.target import (
-    TOKEN_VARIABLE,
-    Target,
-    address_of,
-    fill,
-    nothing_listens,
-)
+from mahavishnu_session_buddy.target import TOKEN_VARIABLE, Target, fill
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -31,48 +22,43 @@ if TYPE_CHECKING:
 
     from mahavishnu_core.models import JSON
 
-CONNECT_PATIENCE = 10.0
-"""Seconds in which a server that listens has to greet us."""
 START_PATIENCE = 45.0
-"""The same for one that is started first: 4 to 9 s on an idle machine (seen in 0.23.0)."""
-CALL_PATIENCE = 75.0
-"""Seconds for a call: the first store of a new home takes 7 s, one beside a hanging embedder 60 (0.23.0)."""
-_CLOSE_PATIENCE = 5.0
-"""Seconds for taking leave: whoever does not answer any more is left."""
+"""Seconds for a server that is started first: 4 to 9 s on an idle machine (seen in 0.23.0)."""
 _REASON_WIDTH = 300
 _STORED = "stored successfully"
 _LOOKED_UP_AT_ONCE = 20
+_ROWS_FOR_ONE = 50
+"""Rows in which a letter is looked for among those that quote its word; an answer may have 1 MiB."""
 
 
 async def converse(target: Target, home: Path, talk: Callable[[Server], Awaitable[None]]) -> None:
-    """Connect, have ``talk`` do its work, and take leave. Raises MirrorError.
+    """Connect, have ``talk`` do its work, and take leave. Raises MirrorError, and what ``talk`` raises.
 
     ``home`` is the working directory of a server that is started: Session-Buddy leaves files there.
     """
     failure: Exception | None = None
-    has_greeted = is_done = False
+    is_done = False
     refusals: list[int] = []
     patience = START_PATIENCE if target.command else CONNECT_PATIENCE
     try:
         with trio.CancelScope(deadline=trio.current_time() + patience) as scope:
-            async with _connected(target, home, refusals) as client:
+            async with connected(target, home, refusals) as client:
                 server = await _greet(client, target)
-                has_greeted, scope.deadline = True, math.inf
+                scope.deadline = math.inf
+                refusals.clear()  # of a protocol that it does not know, say
                 try:
                     await talk(server)
                     is_done = True
                 except Exception as error:  # noqa: BLE001  # raised below: the client's task groups would wrap it
                     failure = error
                 finally:
-                    scope.deadline = trio.current_time() + _CLOSE_PATIENCE
+                    scope.deadline = trio.current_time() + CLOSE_PATIENCE
     except Exception as error:  # noqa: BLE001  # the SDK lets through what its tasks meet, in groups
         failure = failure or _as_failure(error, target, refusals)
     except BaseExceptionGroup as group:
         raise group.subgroup(trio.Cancelled) or group from None
-    if not has_greeted and failure is None:
-        failure = Unreachable(f"{target} has not answered for {patience:g} s", "look what it does")
-    if failure is not None and not is_done:
-        raise failure
+    if not is_done:
+        raise failure or Unreachable(f"{target} has not answered for {patience:g} s", "look what it does")
 
 
 @attrs.frozen
@@ -103,7 +89,7 @@ class Server:
         is_known = self._tool == "store_reflection"
         # a refusal, a locked database and a crash are told in words, not as errors (seen in 0.23.0)
         if answer.is_error or (_STORED not in told if is_known else told.startswith(("❌", "Error"))):
-            raise Refused(f"it answered {one_line(told, _REASON_WIDTH)!r}")
+            raise Refused(f"it answered {self._quote(told)}")
 
     async def find(self, tokens: Iterable[str]) -> frozenset[str]:
         """Which of the letters it has. Raises MirrorError."""
@@ -123,28 +109,53 @@ class Server:
             return False
         told = _text_of(await self._call("reset_reflection_database", {}))
         if "✅" not in told:
-            raise Refused(f"asked to write to its disk, it answered {one_line(told, _REASON_WIDTH)!r}")
+            raise Refused(f"asked to write to its disk, it answered {self._quote(told)}")
         return True
 
     async def _shows(self, token: str) -> bool:
+        """Whether the newest row with the word is the letter; False where that is not to be had."""
         if "quick_search" not in self._tools:
             return False
-        return title_of(token) in _text_of(await self._call("quick_search", {"query": token}))
+        answer = await self._call("quick_search", {"query": token})
+        told = _text_of(answer)
+        has_answered = not answer.is_error and ("No results found" in told or "Found results" in told)
+        if not has_answered and "fingerprint_search" not in self._tools:
+            raise Refused(f"asked what it has, it answered {self._quote(told)}")
+        return self._is_letter(told.partition("📝 ")[2], token)
 
     async def _search(self, tokens: list[str]) -> set[str]:
+        most = 2 * len(tokens) if len(tokens) > 1 else _ROWS_FOR_ONE
+        contents = await self._contents_with(tokens, most)
+        found = {token for token in tokens if any(self._is_letter(content, token) for content in contents)}
+        missing = [token for token in tokens if token not in found]
+        if missing and len(contents) >= most and len(tokens) > 1:  # some may be behind others that quote them
+            for token in missing:
+                found |= await self._search([token])
+        return found
+
+    async def _contents_with(self, tokens: list[str], most: int) -> list[str]:
+        """The newest rows with one of the words."""
         arguments: dict[str, JSON] = {
             "query": " ".join(tokens),
             "content_type": "reflection",
             "threshold": 1.01,  # nothing is as similar: it looks for the words
-            "limit": 4 * len(tokens),
+            "limit": most,
         }
         answer = await self._call("fingerprint_search", arguments)
         told = answer.structured_content or {}
-        if not told.get("success"):
-            said = one_line(str(told.get("message") or _text_of(answer)), _REASON_WIDTH)
-            raise Refused(f"asked what it has, it answered {said!r}")
-        contents = [str(each.get("content")) for each in told.get("results", ()) if isinstance(each, dict)]
-        return {token for token in tokens if any(title_of(token) in content for content in contents)}
+        rows = told.get("results")
+        if not told.get("success") or not isinstance(rows, list):
+            said = str(told.get("message") or _text_of(answer))
+            raise Refused(f"asked what it has, it answered {self._quote(said)}")
+        return [str(each.get("content")) for each in rows if isinstance(each, dict)]
+
+    def _is_letter(self, content: str, token: str) -> bool:
+        """Whether a content is the letter; one that a template was put around has its title somewhere."""
+        title = title_of(token)
+        return title in content if self._target.tool else content.startswith(title)
+
+    def _quote(self, told: str) -> str:
+        return repr(_in_words(told, self._target))
 
     def _arguments(self, letter: Letter) -> dict[str, JSON]:
         if self._target.tool:
@@ -158,7 +169,7 @@ class Server:
         try:
             return await self._client.call_tool(tool, dict(arguments), read_timeout_seconds=CALL_PATIENCE)
         except Exception as error:  # the SDK raises what it likes for what it cannot read
-            said = one_line(str(error), _REASON_WIDTH)
+            said = _in_words(str(error), self._target)
             raise Unreachable(f"{self._target} broke off in {tool!r} ({said})", "look at its log") from error
 
 
@@ -182,53 +193,6 @@ async def _greet(client: Client, target: Target) -> Server:
     )
 
 
-async def _require_listener(url: str) -> None:
-    """Raises Unreachable; the SDK would say only that all attempts have failed."""
-    try:
-        await (await trio.open_tcp_stream(*address_of(url))).aclose()
-    except OSError as error:
-        raise Unreachable(*nothing_listens(url)) from error
-
-
-@asynccontextmanager
-async def _connected(target: Target, home: Path, refusals: list[int]) -> AsyncIterator[Client]:
-    """A client; each HTTP status that says no goes into ``refusals``, since the SDK does not tell it."""
-    await trio.to_thread.run_sync(import_module, "mcp")  # it takes a second: the loop goes on meanwhile
-    from mcp import Client, StdioServerParameters
-    from mcp.client.stdio import stdio_client
-    from mcp.client.streamable_http import streamable_http_client
-
-    logging.getLogger("mcp").addHandler(logging.NullHandler())  # what it would say to the user, we do
-    if target.command:
-        program, *arguments = target.command
-        parameters = StdioServerParameters(command=program, args=arguments, cwd=home)
-        with _log_in(home) as log:
-            async with Client(stdio_client(parameters, log)) as client:
-                yield client
-        return
-    await _require_listener(target.url)
-    import httpx2
-
-    async def look(response: httpx2.Response) -> None:
-        await trio.lowlevel.checkpoint()
-        if response.is_error:
-            refusals.append(response.status_code)
-
-    headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
-    timeout = httpx2.Timeout(CONNECT_PATIENCE, read=CALL_PATIENCE + _CLOSE_PATIENCE)
-    async with (
-        httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks={"response": [look]}) as http,
-        Client(streamable_http_client(target.url, http_client=http)) as client,
-    ):
-        yield client
-
-
-def _log_in(home: Path) -> TextIO:
-    """What a server that we start says on its standard error: that of the last one, for its owner alone."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    return os.fdopen(os.open(home / "server.log", flags, 0o600), "w")
-
-
 def _text_of(answer: CallToolResult) -> str:
     return "\n".join(str(getattr(part, "text", "")) for part in answer.content)
 
@@ -240,11 +204,16 @@ def _as_failure(error: Exception, target: Target, refusals: list[int]) -> Mirror
         first = first.exceptions[0]
     if isinstance(first, MirrorError):
         return first
-    said = one_line(str(first), _REASON_WIDTH) or type(first).__name__
+    said = _in_words(str(first), target) or type(first).__name__
     said = f"HTTP status {refusals[-1]}" if refusals else said
     advice = "look whether it runs, and whether it is an MCP server"
     if target.command:
-        advice = "see session-buddy/server.log in the state directory"
+        advice = "see session-buddy/server/server.log in the state directory"
     elif refusals and refusals[-1] in {401, 403}:
         advice = f"give its token in the variable {TOKEN_VARIABLE}"
     return Unreachable(f"{target} cannot be talked to ({said})", advice)
+
+
+def _in_words(told: str, target: Target) -> str:
+    """What the other side says, on one line that can be shown to anybody."""
+    return one_line(redact(told, (target.token,) if target.token else ()), _REASON_WIDTH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ import trio
 
 from mahavishnu_core.models import Backlog, LogBatch, Worker, WorkerStatus, WorkerType
 from mahavishnu_session_buddy import delivery, dispatch, server
+from mahavishnu_session_buddy.target import Target
 
+from . import memory
+from .buddy import HttpBuddy
 from .faults import EVERYTHING, LOCKED, Drop, Flood, Garbage, Pretence, Says, Silence, Status
 from .memory import STORE_MEMORY
 from .mirroring import UNCLOSED
@@ -78,7 +82,7 @@ async def test_where_nobody_listens_it_is_said_and_arrives_later(mirror):
 @pytest.mark.thorough
 async def test_whoever_never_had_a_server_is_told_but_not_warned(mirror, monkeypatch):
     monkeypatch.setattr(delivery, "target_of", lambda *_: target)
-    target = server.Target("http://127.0.0.1:9/mcp", (), "", "", {}, is_chosen=False)
+    target = Target("http://127.0.0.1:9/mcp", (), "", "", {}, is_chosen=False)
     mirror.add_result()
     backlog = (await mirror.sync()).backlog
     assert (backlog.count, backlog.is_failing) == (1, False)
@@ -134,7 +138,8 @@ LATER = {
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("place", "fault", "reason"), LATER.values(), ids=LATER)
-async def test_after_any_fault_each_result_is_there_once(mirror, place, fault, reason):
+async def test_after_any_fault_each_result_is_there_once(mirror, monkeypatch, place, fault, reason):
+    monkeypatch.setattr(delivery, "CALL_PATIENCE", 0.5)  # as long as a call that broke off may be under way
     tasks = mirror.add_results(3)
     if place == "fingerprint_search":  # it is asked only about what the quick search does not find
         mirror.buddy.faults.set("quick_search", Says("🔍 No results found"))
@@ -214,14 +219,17 @@ async def test_what_was_not_written_to_disk_when_the_server_died_is_sent_again(m
 @pytest.mark.thorough
 async def test_a_large_answer_is_no_reason_to_fail(mirror):
     task = mirror.add_result()
-    mirror.buddy.faults.set("quick_search", Flood())
+    mirror.buddy.faults.set("quick_search", Flood(1 << 20))
     mirror.buddy.is_streaming = False
     assert (await mirror.sync()).sent == (task,)
 
 
 @pytest.mark.thorough
-async def test_an_answer_that_is_too_large_is_a_failure_like_others(mirror):
+@pytest.mark.parametrize("is_streaming", [True, False])
+async def test_an_answer_that_is_too_large_is_a_failure_like_others(mirror, is_streaming):
+    """Nobody has to hold what a server can send: a hostile one sends for ever."""
     task = mirror.add_result()
+    mirror.buddy.is_streaming = is_streaming
     mirror.buddy.faults.set("quick_search", Flood(), times=1)
     assert (await mirror.sync()).backlog.count == 1
     assert (await mirror.sync()).sent == (task,)
@@ -276,7 +284,8 @@ def hasty(monkeypatch):
     """A fraction of a second is long enough for a test to wait."""
     monkeypatch.setattr(server, "CALL_PATIENCE", 0.3)
     monkeypatch.setattr(server, "CONNECT_PATIENCE", 0.5)
-    monkeypatch.setattr(server, "_CLOSE_PATIENCE", 0.3)
+    monkeypatch.setattr(server, "CLOSE_PATIENCE", 0.3)
+    monkeypatch.setattr(delivery, "CALL_PATIENCE", 0.5)
 
 
 @pytest.mark.thorough
@@ -661,3 +670,163 @@ async def test_a_secret_in_a_prompt_is_not_sent_by_one_who_does_not_know_it(mirr
     mirror.buddy.memory.forget("mahavishnu ")
     assert (await mirror.sync(verify=True)).sent == (task.task_id,)
     assert "correct-horse" not in mirror.buddy.memory.contents[0]
+
+
+# --- what a review found
+
+
+@pytest.mark.thorough
+async def test_a_spoilt_entry_keeps_no_other_from_arriving(mirror):
+    good, bad = mirror.add_result("good"), mirror.add_result("bad")
+    (mirror.app.state.task(bad).directory / "result.json").write_text('{"status": "odd"}')
+    (mirror.outbox.root / "outbox" / "directory").mkdir()
+    synced = await mirror.sync()
+    assert synced.sent == (good,)
+    assert synced.backlog.count == 1
+    assert f"the letter for {bad} cannot be made" in synced.backlog.reason
+
+
+@pytest.mark.thorough
+async def test_a_letter_that_a_power_cut_has_spoilt_is_made_anew(mirror):
+    task = mirror.add_result()
+    (mirror.outbox.root / "letters" / task).touch()
+    assert (await mirror.sync()).sent == (task,)
+
+
+@pytest.mark.thorough
+async def test_many_quotations_do_not_hide_a_letter(mirror):
+    task, other = mirror.add_result(), mirror.add_result()
+    await mirror.sync()
+    for number in range(20):
+        mirror.buddy.memory.call(
+            STORE, {"content": f"{number}: see {title(task)} and {title(other)}", "tags": []}
+        )
+    assert (await mirror.sync(verify=True)).lost == ()
+
+
+@pytest.mark.thorough
+async def test_a_quotation_of_a_title_is_not_the_letter(mirror):
+    task = mirror.add_result()
+    await mirror.sync()
+    mirror.buddy.memory.forget(title(task))
+    mirror.buddy.memory.call(STORE, {"content": f"it said {title(task)} completed", "tags": []})
+    assert (await mirror.sync(verify=True)).lost == (task,)
+
+
+@pytest.mark.thorough
+async def test_a_letter_that_is_stored_after_the_connection_broke_is_waited_for(mirror):
+    task = mirror.add_result()
+    mirror.buddy.faults.set(STORE, Drop(), times=1)
+    await mirror.sync()
+    assert mirror.outbox.may_be_under_way(task, 75)
+    (call,) = [arguments for name, arguments in mirror.buddy.memory.calls if name == STORE]
+    async with mirror.manager() as manager, trio.open_nursery() as nursery:
+        nursery.start_soon(manager.sync_results)
+        await mirror.buddy.called("fingerprint_search")
+        mirror.buddy.memory.call(STORE, call)
+    assert mirror.outbox.sent() == [task]
+    assert mirror.copies(task) == 1
+
+
+@pytest.mark.thorough
+async def test_after_a_server_has_died_in_a_call_nobody_waits_for_it(mirror):
+    task = mirror.add_result()
+    mirror.buddy.faults.set(STORE, Silence())
+    async with mirror.manager() as manager, trio.open_nursery() as nursery:
+        nursery.start_soon(manager.sync_results)
+        await mirror.buddy.called(STORE)
+        await trio.to_thread.run_sync(mirror.buddy.kill)
+    assert mirror.outbox.was_tried(task)
+    assert not mirror.outbox.may_be_under_way(task, 75)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("answer", [Says("boom", is_error=True), Says("Error searching: no")])
+async def test_a_look_up_that_fails_says_nothing_about_what_is_there(mirror, answer):
+    del mirror.buddy.memory.offers["fingerprint_search"]
+    task = mirror.add_result()
+    mirror.buddy.faults.set("quick_search", answer)
+    assert "asked what it has, it answered" in (await mirror.sync()).backlog.reason
+    await mirror.sync()
+    mirror.buddy.faults.clear()
+    assert (await mirror.sync()).sent == (task,)
+    assert mirror.copies(task) == 1
+
+
+@pytest.mark.thorough
+async def test_a_batch_of_nothing_does_not_end_the_sending(mirror):
+    names = mirror.add_results(2 * delivery.BATCH + 1)
+    mirror.buddy.faults.set(STORE, Says("❌ no"), times=1)
+    waiting = mirror.outbox.waiting()
+    for name in waiting[delivery.BATCH : 2 * delivery.BATCH]:
+        shutil.rmtree(mirror.app.state.task(name).directory.parent.parent)
+    synced = await mirror.sync()
+    assert (len(synced.sent), synced.backlog.count) == (len(names) - delivery.BATCH - 1, 1)
+
+
+@pytest.mark.thorough
+async def test_what_is_in_nobodys_hands_any_more_is_not_counted_as_lost(mirror):
+    task = mirror.add_result()
+    await mirror.sync()
+    mirror.buddy.memory.forget("mahavishnu ")
+    shutil.rmtree(mirror.app.state.task(task).directory.parent.parent)
+    synced = await mirror.sync(verify=True)
+    assert (synced.sent, synced.lost, synced.backlog.count) == ((), (), 0)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("results", [None, "x", 3])
+async def test_a_search_that_answers_nonsense_is_a_failure_of_the_server(mirror, monkeypatch, results):
+    mirror.add_result()
+    mirror.buddy.faults.set("quick_search", Says("🔍 No results found"))
+    monkeypatch.setitem(
+        memory._WORK, "fingerprint_search", lambda *_, **__: {"success": True, "results": results}
+    )
+    assert "asked what it has, it answered" in (await mirror.sync()).backlog.reason
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("token", ["tr0ub4dor\r", "tr0ub4dor\nX: y", "trüb4dor"])
+async def test_a_token_that_no_header_can_hold_is_said_and_not_shown(mirror, token):
+    mirror.set(token=token)
+    mirror.add_result()
+    backlog = (await mirror.sync()).backlog
+    assert "MAHAVISHNU_SESSION_BUDDY_TOKEN has characters that cannot be sent" in backlog.reason
+    assert "b4dor" not in str(backlog)
+    assert mirror.buddy.tokens == []
+
+
+@pytest.mark.thorough
+async def test_a_server_that_repeats_the_token_does_not_have_it_shown(mirror):
+    mirror.set(token="tr0ub4dor")
+    mirror.add_result()
+    mirror.buddy.faults.set(STORE, Says("❌ you said tr0ub4dor"))
+    assert (await mirror.sync()).backlog.reason == "it answered '❌ you said [redacted]'"
+
+
+@pytest.mark.thorough
+async def test_no_proxy_gets_to_see_anything(mirror, monkeypatch):
+    with closing(HttpBuddy()) as proxy:
+        proxy.start()
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        mirror.set(token="tr0ub4dor")
+        task = mirror.add_result()
+        assert (await mirror.sync()).sent == (task,)
+        assert proxy.tokens == []
+
+
+@pytest.mark.thorough
+async def test_an_address_that_is_none_is_said(mirror):
+    mirror.set(url="http://a..b/mcp")
+    mirror.add_result()
+    assert (await mirror.sync()).backlog.reason == "nothing listens at http://a..b/mcp"
+
+
+@pytest.mark.thorough
+async def test_a_break_in_a_call_is_said_as_that(mirror):
+    mirror.add_result()
+    mirror.buddy.faults.set(STORE, Drop())
+    reason = (await mirror.sync()).backlog.reason
+    assert "405" not in reason
+    assert "400" not in reason

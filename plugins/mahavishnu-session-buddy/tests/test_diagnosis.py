@@ -99,3 +99,18 @@ async def test_what_is_switched_off_is_said_and_nobody_is_asked(mirror):
     assert await diagnose(mirror) == [("ok", "switched off by 'session_buddy_integration'", "")]
     assert mirror.buddy.memory.calls == []
     assert not mirror.outbox.root.exists()
+
+
+async def test_a_server_that_is_being_sent_to_is_left_alone(mirror):
+    mirror.outbox.prepare()
+    with mirror.outbox.try_lock():
+        assert await diagnose(mirror) == [("ok", "URL: another program is sending to it now", "")]
+    assert mirror.buddy.memory.calls == []
+
+
+async def test_the_reason_why_something_waits_is_told(mirror):
+    mirror.add_result()
+    mirror.outbox.note_failure("it was asleep", "wake it")
+    assert (await diagnose(mirror))[-1][1] == (
+        "1 to be sent (it was asleep): 'mahavishnu results sync' does it now"
+    )

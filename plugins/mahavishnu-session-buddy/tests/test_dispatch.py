@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from mahavishnu_core.models import Backlog, Worker, WorkerType
-from mahavishnu_core.testing.processes import gone
-from mahavishnu_session_buddy import dispatch
+from mahavishnu_core.testing.processes import gone, open_files
+from mahavishnu_session_buddy import dispatch, relay_process
 
 from .faults import EVERYTHING, Drop, Silence
 from .mirroring import LIMIT, UNCLOSED
@@ -144,7 +144,7 @@ def relay_of_killed(script: Path, environ) -> int:
 ENGINE = """
 import trio
 from mahavishnu_core import WorkerManager
-from mahavishnu_session_buddy import dispatch
+from mahavishnu_session_buddy import dispatch, relay_process
 
 async def main():
     start = dispatch.start_relay
@@ -210,12 +210,12 @@ async def test_no_descriptor_is_left_of_a_relay(mirror, relays):
     await run_tasks(mirror, 1)
     await all_gone(relays)
     assert [relay.reap() for relay in relays] == [True]
-    dispatch._left.clear()
+    relay_process._left.clear()
     before = descriptors()
     await run_tasks(mirror, 1)
     await all_gone(relays)
     assert relays[1].reap()
-    dispatch._left.clear()
+    relay_process._left.clear()
     assert descriptors() == before
 
 
@@ -307,3 +307,90 @@ async def test_an_engine_that_lives_on_sends_and_tries_again(mirror, relays):
             await trio.sleep(0.05)
     assert mirror.copies(task) == 1
     await all_gone(relays)
+
+
+async def exits(mirror) -> None:
+    """An engine stores results, comes to its end, and has nothing to complain of."""
+    async with mirror.manager() as manager:
+        await store_results(manager, mirror, 1)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert manager.storage_failures == ()
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("fault", ["log", "python"])
+async def test_a_relay_that_cannot_be_started_is_no_fault_of_the_run(mirror, monkeypatch, fault):
+    mirror.outbox.prepare()
+    if fault == "log":
+        (mirror.outbox.root / "relay.log").mkdir()
+    else:
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    await exits(mirror)
+    assert "the relay cannot be started" in mirror.outbox.failure().reason
+    assert len(mirror.outbox.waiting()) == 1
+
+
+@pytest.mark.thorough
+async def test_a_relay_that_breaks_is_noted_and_not_started_again_at_once(mirror, relays, monkeypatch):
+    monkeypatch.setenv("PYTHONHOME", "/nowhere")  # it does not even begin
+    async with mirror.manager() as manager:
+        await store_results(manager, mirror, 1)
+        await all_gone(relays[:1] or [await first(relays)])
+        while mirror.outbox.failure() is None:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+    assert "the relay ended with status" in mirror.outbox.failure().reason
+    assert len(relays) == 1
+
+
+async def first(relays):
+    while not relays:  # noqa: ASYNC110
+        await trio.sleep(0.01)
+    return relays[0]
+
+
+@pytest.mark.thorough
+async def test_a_relay_keeps_nothing_open_that_its_engines_caller_has(mirror, relays, tmp_path):
+    with (tmp_path / "lock").open("w") as held:
+        os.set_inheritable(held.fileno(), True)
+        mirror.buddy.faults.set(EVERYTHING, Silence())
+        await run_tasks(mirror, 1)
+        while str(tmp_path / "lock") in open_files(relays[0]._pid).values():  # noqa: ASYNC110  # it has just begun
+            await trio.sleep(0.01)
+    mirror.buddy.faults.clear()
+    mirror.buddy.release()
+    await all_gone(relays)
+
+
+@pytest.mark.thorough
+async def test_what_is_switched_off_meanwhile_is_not_sent(mirror, relays, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # the shipped settings, in the repository, are those of a project, too
+    monkeypatch.delenv("MAHAVISHNU_SESSION_BUDDY_INTEGRATION")
+    mirror.set()  # on, by default
+    async with mirror.manager() as manager:
+        tasks = await store_results(manager, mirror, 1)
+        switch_off(mirror)
+    await all_gone(relays)
+    assert mirror.outbox.waiting() == tasks
+    assert mirror.outbox.failure().reason == "it was switched off"
+    assert mirror.buddy.memory.calls == []
+
+
+def switch_off(mirror) -> None:
+    config = Path(mirror.app.environ["HOME"], ".config/mahavishnu")
+    config.mkdir(parents=True)
+    (config / "mahavishnu.yaml").write_text("session_buddy_integration: false\n")
+
+
+@pytest.mark.thorough
+async def test_a_relay_that_is_ended_takes_the_server_along_that_it_has_started(mirror, relays, tmp_path):
+    """A hanging one, which would not see that its input has ended; ``nothing_left`` looks for it."""
+    pids = tmp_path / "pids"
+    os.mkfifo(pids)
+    mirror.set(command=f"sh -c 'echo $$ > {pids}; exec sleep 1000'")
+    await run_tasks(mirror, 1)
+    server = int(await trio.to_thread.run_sync(pids.read_text))
+    os.kill(relays[0]._pid, signal.SIGTERM)
+    await all_gone(relays)
+    with trio.fail_after(LIMIT):
+        await gone(server)
+    assert len(mirror.outbox.waiting()) == 1

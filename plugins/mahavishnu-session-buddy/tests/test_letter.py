@@ -187,20 +187,20 @@ lines = st.lists(st.text(st.characters(codec=None), max_size=50) | st.just("x" *
 
 
 def log(*texts: str, first: int = 1, secrets: tuple[str, ...] = ()):
-    return list(compose_log(WORKER, LogBatch(first, texts, CREATED), secrets))
+    return list(compose_log(WORKER, LogBatch(first, texts, CREATED), secrets).items())
 
 
 def test_lines_of_a_log_are_sent_with_their_numbers():
     ((name, made),) = log("starting", "ready", first=41)
     assert name == "k3f9a2b1.log.41"
     assert made.content.splitlines() == [
-        f"mahavishnu mv41_k3f9a2b1_log: lines 41 to 42 of worker k3f9a2b1, terminal-claude, {CREATED}",
+        f"mahavishnu ml41_k3f9a2b1: lines 41 to 42 of worker k3f9a2b1, terminal-claude, {CREATED}",
         "41: starting",
         "42: ready",
     ]
     assert made.tags == (
         "mahavishnu",
-        "mv41_k3f9a2b1_log",
+        "ml41_k3f9a2b1",
         "worker:k3f9a2b1",
         "type:terminal-claude",
         "lines:41-42",
@@ -231,3 +231,16 @@ def test_names_of_logs_and_of_tasks_are_told_apart():
     ((name, _),) = log("x")
     assert (is_log(name), is_log("k3f9a2b1.1")) == (True, False)
     assert token_of(name) not in {token_of("k3f9a2b1.1"), token_of("k3f9a2b1.11")}
+
+
+def test_a_key_over_several_lines_is_in_none_of_them():
+    key = ["-----BEGIN PRIVATE KEY-----", "MIIEvQIBADANBgkq", "hkiG9w0BAQ==", "-----END PRIVATE KEY-----"]
+    ((_, made),) = log("before", *key, "after")
+    assert made.content.splitlines()[1:] == [
+        "1: before",
+        "2: [redacted]",
+        "3: ",
+        "4: ",
+        "5: ",
+        "6: after",
+    ]

@@ -11,6 +11,8 @@ import pytest
 
 from mahavishnu_session_buddy.outbox import Failure, Outbox
 
+FAILED_OFTEN = '{"reason": "a", "advice": "b", "attempts": "3", "at": 1.0}'
+
 
 @pytest.fixture
 def outbox(tmp_path):
@@ -143,7 +145,7 @@ def test_failures_are_counted_until_one_attempt_goes_well(outbox):
     assert outbox.failure().attempts == 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"reason": 1, "odd": 2}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"reason": 1, "odd": 2}', FAILED_OFTEN])
 def test_a_note_that_is_spoilt_is_none(outbox, content):
     (outbox.root / "failure.json").write_text(content)
     assert outbox.failure() is None
@@ -224,3 +226,19 @@ def test_one_waits_for_its_turn_and_the_next_is_sent_away(outbox):
     assert waiter.answers == [True]
     with outbox.turn() as free_again:
         assert free_again
+
+
+def test_a_note_that_cannot_be_written_leaves_no_draft(outbox, monkeypatch):
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        outbox.note_failure("a", "b")
+    assert [path.name for path in outbox.root.iterdir() if path.is_file()] == []
+
+
+def test_what_is_no_file_of_ours_does_not_wait(outbox):
+    (outbox.root / "outbox" / "directory").mkdir()
+    (outbox.root / "outbox" / "link").symlink_to("/etc/passwd")
+    assert outbox.waiting() == []

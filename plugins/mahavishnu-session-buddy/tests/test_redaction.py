@@ -12,6 +12,7 @@ KEYS = {
     "anthropic": "sk-ant-api03-" + "aB3_-" * 18,
     "openai": "sk-proj-" + "Ab1_" * 12,
     "openai, older": "sk-" + "a1B2" * 12,
+    "openai, of an administrator": "sk-admin-" + "Ab1_" * 12,
     "openrouter": "sk-or-v1-" + "0f" * 32,
     "stripe": "sk_live_" + "4eC39HqLyjWDarjtT1zd",
     "stripe, restricted": "rk_live_" + "4eC39HqLyjWDarjtT1zd",
@@ -22,9 +23,15 @@ KEYS = {
     "aws": "AKIAIOSFODNN7EXAMPLE",
     "google": "AIza" + "SyA1_-" * 6,
     "slack": "xoxb-123456789012-abcdefABCDEF",
+    "slack, of an app": "xapp-1-A012-345-abcdef",
+    "gitlab, runner": "glrt-" + "x1Y2" * 5,
+    "stripe, webhook": "whsec_" + "a1B2" * 8,
+    "google, client": "GOCSPX-" + "aB3_" * 7,
+    "google, access": "ya29." + "aB3_" * 20,
     "hugging face": "hf_" + "abcDEF123" * 4,
     "npm": "npm_" + "abcDEF123" * 4,
     "pypi": "pypi-" + "AgEIcHlwaS5vcmc" * 2,
+    "jwt, long": f"eyJ{'a' * 5000}.{'b' * 9000}.{'c' * 3000}",
     "jwt": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P",
 }
 
@@ -47,6 +54,7 @@ def test_keys_of_vendors_are_taken_out(key, frame):
         "export DB_PASSWD=hunter22",
         "client-secret = hunter22",
         "ACCESS_TOKEN=hunter22;next",
+        r"{\"token\": \"hunter22\"}",
     ],
 )
 def test_what_is_assigned_to_the_name_of_a_secret_is_taken_out(text):
@@ -58,14 +66,27 @@ def test_the_rest_of_the_line_stays():
     assert without_secrets("a password=hunter22, b", ()) == "a password=[redacted], b"
 
 
+@pytest.mark.parametrize("value", ["x" * 800, '"' + "x" * 800 + '"', "'" + "x" * 800 + "'"])
+def test_long_values_are_taken_out_whole(value):
+    assert without_secrets(f"token={value} y", ()) == "token=[redacted] y"
+
+
+@pytest.mark.parametrize("password", ["p@ss", "x" * 500])
+def test_any_password_in_an_address_is_taken_out(password):
+    assert without_secrets(f"https://me:{password}@host/x@y", ()) == "https://[redacted]@host/x@y"
+
+
 def test_a_password_in_an_address_is_taken_out():
     text = "git clone https://me:hunter22@example.com/x.git"
     assert without_secrets(text, ()) == "git clone https://[redacted]@example.com/x.git"
 
 
-@pytest.mark.parametrize("end", ["\n-----END RSA PRIVATE KEY-----\nafter", ""])
-def test_a_private_key_is_taken_out_also_where_its_end_is_missing(end):
-    text = without_secrets("before\n-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nAbc=" + end, ())
+@pytest.mark.parametrize("kind", ["RSA PRIVATE KEY", "PRIVATE KEY", "PGP PRIVATE KEY BLOCK"])
+@pytest.mark.parametrize("end", ["\n-----END {}-----\nafter", ""])
+def test_a_private_key_is_taken_out_also_where_its_end_is_missing(kind, end):
+    key = f"before\n-----BEGIN {kind}-----\nMIIEow\nAbc=" + end.format(kind)
+    text = without_secrets(key, ())
+    assert text.count("\n") == key.count("\n")
     assert "MIIEow" not in text
     assert "Abc=" not in text
     assert text.startswith("before\n")
@@ -94,7 +115,23 @@ def test_values_that_are_known_are_taken_out_wherever_they_are():
 
 
 @pytest.mark.parametrize(
-    "part", ["a-", "://", "eyJ", "-eyJa.", "sk-ant-", "password", "token=", "-----BEGIN ", "https://a:", "'"]
+    "part",
+    [
+        "a-",
+        "://",
+        "eyJ",
+        "-eyJ",
+        "-eyJa.",
+        "a.eyJa",
+        'token="',
+        "://:",
+        "sk-ant-",
+        "password",
+        "token=",
+        "-----BEGIN ",
+        "https://a:",
+        "'",
+    ],
 )
 def test_no_text_keeps_it_busy(part):
     """A tenth of a megabyte is all it ever gets; this guards against a quadratic pattern, not for speed."""
