@@ -8,6 +8,7 @@ import statistics
 import sys
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -51,6 +52,7 @@ class Import:
         return f"{self.place}: {self.module}" + (f" ({self.name})" if self.name else "")
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 

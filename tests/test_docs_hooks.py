@@ -251,6 +251,7 @@ def test_the_sample_on_the_page_is_one(robot: Subject) -> None:
     assert (sample.name, sample.version, sample.output) == ("apple", "robot 1.4", "Here is the apple.")
 
 
+@pytest.mark.thorough
 def test_the_rows_on_the_page_are_what_the_check_shows(robot: Subject) -> None:
     _, check = TEN_MINUTES.blocks("console")
     shown = [line for line in check.splitlines() if line.startswith(("pass", "FAIL"))]

@@ -131,6 +131,7 @@ async def test_a_command_that_ended_unseen_has_an_unknown_exit(bench, bell, gate
     assert bench.state.exit(run.task) == ended
 
 
+@pytest.mark.thorough
 async def test_what_outlived_a_command_that_ended_unseen_is_ended_and_named(bench, bell):
     async with bench.link() as link:
         run = bench.sh(link, "setsid sleep 60 & echo $! > bell; echo $$ > bell; exec sleep 61")

@@ -199,6 +199,7 @@ async def test_the_end_of_a_command_that_has_ended_changes_nothing(bench):
     assert json.loads((run.task.directory / "exit.json").read_bytes())["exit_code"] == 4
 
 
+@pytest.mark.thorough
 async def test_a_daemon_that_hides_is_found_and_named(either):
     """It has no mark, no session and no parent of ours."""
     done = await either.run(*agent("hidden_daemon"))
@@ -210,6 +211,7 @@ async def test_a_daemon_that_hides_is_found_and_named(either):
 HIDE = "env -i setsid /bin/sh -c 'echo $$ > bell; exec sleep 60' </dev/null >/dev/null 2>&1 &"
 
 
+@pytest.mark.thorough
 async def test_the_end_of_one_task_harms_nobody_of_another(either, bell, gate, second_gate):
     """Not even a daemon of it that hides, and could be anybody's who was there when it began."""
     async with either.link() as link:
@@ -228,6 +230,7 @@ async def test_the_end_of_one_task_harms_nobody_of_another(either, bell, gate, s
     assert not any(lives(pid) for pid in (*pids, hidden))
 
 
+@pytest.mark.thorough
 async def test_who_has_lost_its_mark_is_known_by_its_session(bare, bell, gate):
     script = HIDE.replace("setsid ", "")
     async with bare.link() as link:
@@ -240,6 +243,7 @@ async def test_who_has_lost_its_mark_is_known_by_its_session(bare, bell, gate):
         assert (await neighbour.wait()).strays == ()
 
 
+@pytest.mark.thorough
 async def test_who_began_after_a_daemon_cannot_have_left_it(bare, bell, gate, second_gate):
     async with bare.link() as link:
         leaver = bare.sh(link, f"{HIDE} read _ < gate")

@@ -94,6 +94,7 @@ async def test_the_groups_of_a_killed_keeper_are_cleared_away_by_a_later_one(ben
     assert not base.exists()
 
 
+@pytest.mark.thorough
 async def test_a_daemon_that_hides_is_found_though_keeper_and_command_are_gone(bench, bell):
     async with bench.link() as link:
         run = bench.sh(link, f"{HIDDEN} echo $$ > bell; exec sleep 60")
@@ -113,6 +114,7 @@ async def test_a_daemon_that_hides_is_found_though_keeper_and_command_are_gone(b
     assert not lives(hidden)
 
 
+@pytest.mark.thorough
 async def test_a_daemon_that_keeps_its_mark_may_live_in_another_group_as_long_as_its_task(bench, bell, gate):
     root = group_root()
     move = f"(setsid /bin/sh -c 'echo $$ > {root}/cgroup.procs; echo $$ > bell; exec sleep 60' &)"

@@ -151,6 +151,7 @@ NO_COMMANDS = [
 ]
 
 
+@pytest.mark.thorough
 async def test_garbage_on_its_socket_harms_nobody(bench, gate):
     async with bench.link() as link:
         run = bench.sh(link, "read _ < gate; exit 3")

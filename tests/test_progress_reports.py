@@ -171,6 +171,7 @@ STEPS = st.lists(
 """What is put out, halves of reports, and looks of readers."""
 
 
+@pytest.mark.thorough
 @given(steps=STEPS, chunk=st.sampled_from([2, 7, 1 << 16]), bytes_in_time=st.none() | st.integers(0, 40))
 @settings(max_examples=300, deadline=None)
 def test_reports_come_in_the_same_place_for_every_reader(

@@ -344,6 +344,7 @@ DATA = st.recursive(
 YAML = st.text() | st.text("{}[]:,-&*!?|>'\"# \n\taA01.%@`<=~") | DATA.map(yaml.safe_dump)
 
 
+@pytest.mark.thorough
 @given(main=YAML, ecosystem=YAML)
 @example(main="!!timestamp x", ecosystem="workers: !!set {a}")
 @example(main="? ? a", ecosystem="!!map []")

@@ -50,6 +50,7 @@ def test_no_fragments_of_json_can_raise(fragments: list[bytes]) -> None:
     assert isinstance(found, str) or is_storable(found)
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(data=_OBJECTS, place=st.integers(0), junk=st.binary(max_size=4), ascii_only=st.booleans())
 def test_no_mutated_object_can_raise(data: dict, place: int, junk: bytes, ascii_only: bool) -> None:
@@ -60,6 +61,7 @@ def test_no_mutated_object_can_raise(data: dict, place: int, junk: bytes, ascii_
     assert isinstance(found, str) or is_storable(found)
 
 
+@pytest.mark.thorough
 @settings(deadline=None)
 @given(data=_OBJECTS)
 def test_what_any_writer_of_json_makes_of_an_object_is_an_object(data: dict) -> None:

@@ -225,6 +225,7 @@ def test_an_answer_over_the_bound_is_cut_and_says_so() -> None:
     assert len(finished.text or "") == 16 * 1024 * 1024
 
 
+@pytest.mark.thorough
 @given(objects=st.lists(st.dictionaries(st.sampled_from(_KEYS), _DATA, max_size=5), max_size=4))
 def test_no_object_can_raise(objects: list[dict]) -> None:
     parser = GenericParser()

@@ -184,6 +184,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @given(st.fixed_dictionaries({"type": ANYTHING}, optional=dict.fromkeys(KEYS[1:], ANYTHING)))
 def test_any_shape_gives_events_that_can_be_written(line):
     for event in Plain().read(line):

@@ -93,6 +93,7 @@ def test_a_huge_line_takes_no_more_memory_than_the_bound_allows() -> None:
     assert peak < 2 * mega
 
 
+@pytest.mark.thorough
 def test_a_line_in_tiny_chunks_takes_little_more_memory_than_its_bytes() -> None:
     size = 200_000
     splitter = LineSplitter()

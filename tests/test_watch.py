@@ -417,6 +417,7 @@ stop.wait()
 """
 
 
+@pytest.mark.thorough
 def test_a_stop_of_the_whole_process_brings_no_interrupt_closer() -> None:
     done = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("came back\n", 0), done.stderr

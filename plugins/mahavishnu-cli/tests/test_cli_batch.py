@@ -91,6 +91,7 @@ def test_an_interrupted_batch_goes_on_where_it_stopped(home, waiting, bell, gate
     assert (home.work / "log").read_text() == "done\nlast\n"
 
 
+@pytest.mark.thorough
 def test_a_killed_batch_follows_what_still_runs(home, waiting, bell, gate):
     name = _batch(home, [{"prompt": waiting, "id": "slow"}])
     process = home.start("workers", "batch", name, "-t", "shell")
@@ -139,6 +140,7 @@ def test_items_of_one_worker_are_done_one_after_the_other(home):
     assert [each["worker_id"] for each in home.run("workers", "list", "--json").json] == [worker_id]
 
 
+@pytest.mark.thorough
 def test_an_item_begins_only_when_there_is_a_slot_for_it(home, waiting, bell, gate, monkeypatch):
     monkeypatch.setenv("MAHAVISHNU_MAX_CONCURRENT_WORKERS", "1")
     name = _batch(home, [{"prompt": waiting}, {"prompt": waiting}])

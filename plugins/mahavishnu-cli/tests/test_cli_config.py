@@ -107,6 +107,7 @@ def test_the_doctor_says_what_to_install(home, monkeypatch):
     assert _checks(home)["type terminal-claude"]["grade"] == "warning"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("script", "version"),
     [
@@ -124,6 +125,7 @@ def test_the_doctor_asks_programs_for_their_version_within_bounds(home, monkeypa
     assert _checks(home)["type terminal-claude"]["detail"] == f"{home.work}/claude{version}"
 
 
+@pytest.mark.thorough
 def test_the_doctor_leaves_no_program_behind(home, monkeypatch, tmp_path):
     monkeypatch.setattr("mahavishnu_cli.probe.DEADLINE", 1)
     home.write("claude", f"#!/bin/sh\nexec 9> {tmp_path}/alive; sleep 1000 & sleep 1000\n")
@@ -176,6 +178,7 @@ def _completed(home, words: str) -> list[str]:
     return [line.partition(",")[2] for line in ran.out.splitlines()]
 
 
+@pytest.mark.thorough
 def test_commands_types_workers_and_tasks_are_completed(home):
     worker_id = home.execute("true", "--json").json[0]["worker_id"]
     assert _completed(home, "mahavishnu workers mon") == ["monitor"]

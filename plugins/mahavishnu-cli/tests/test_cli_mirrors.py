@@ -187,6 +187,7 @@ def test_what_is_stored_by_the_command_is_sent_by_it(home, mirror):
     assert ran.out == "stored 1 result, 0 could not be kept\nmirror: 1 sent, 0 waiting\n"
 
 
+@pytest.mark.thorough
 def test_without_such_a_storage_the_command_is_as_ever(home):
     home.execute("echo one")
     assert home.run("results", "sync", "--verify").out == "stored 0 results, 0 could not be kept\n"
@@ -209,6 +210,7 @@ def test_a_bar_shows_how_far_the_sending_is_and_ctrl_c_ends_it_at_once(home, mir
     assert len(mirror.ids("waiting")) == 1
 
 
+@pytest.mark.thorough
 def test_the_bar_shows_what_is_waited_for_as_it_is(home, mirror, terminal):
     home.execute("echo one")
     mirror.becomes("busy", "slow")
@@ -220,6 +222,7 @@ def test_the_bar_shows_what_is_waited_for_as_it_is(home, mirror, terminal):
     process.communicate()
 
 
+@pytest.mark.thorough
 def test_the_bar_leaves_the_terminal_to_what_is_said_after_it(home, mirror, terminal):
     home.execute("echo one")
     process = home.start("results", "sync", stdout=terminal.slave, stderr=terminal.slave)
@@ -228,6 +231,7 @@ def test_the_bar_leaves_the_terminal_to_what_is_said_after_it(home, mirror, term
     assert seen.rpartition("\x1b")[2].endswith("mirror: 1 sent, 0 waiting\r\n")
 
 
+@pytest.mark.thorough
 def test_without_a_terminal_nothing_moves(home, mirror):
     home.execute("echo one")
     mirror.becomes("busy")
@@ -321,6 +325,7 @@ def test_a_command_that_tells_of_it_itself_adds_no_note(home, mirror, command):
     assert "note:" not in ran.err
 
 
+@pytest.mark.thorough
 def test_a_run_that_a_signal_ends_says_nothing_more(home, mirror, waiting, bell):
     mirror.becomes("away", "known")
     process = home.start("workers", "execute", "-t", "shell", "-n", "1", "-p", waiting)

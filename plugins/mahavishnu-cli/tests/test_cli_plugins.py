@@ -105,6 +105,7 @@ def test_what_a_plugin_prints_is_not_among_the_results(home, plugin, style):
     assert {"imported", "asked", "observed", "echoed"} <= set(ran.err.splitlines())
 
 
+@pytest.mark.thorough
 def test_what_a_plugin_prints_is_neither_in_a_help_text_nor_among_completions(home, plugin, monkeypatch):
     plugin("chatty", CHATTY)
     ran = home.script("--help")

@@ -156,6 +156,7 @@ def test_whose_output_it_is_is_found_out_and_said(home, sample, kind):
     assert (ran.status, result["status"], result["metadata"]["worker_type"]) == (0, "completed", kind)
 
 
+@pytest.mark.thorough
 def test_the_guess_is_right_for_every_sample_in_which_an_agent_names_itself(home):
     wrong = []
     for directory in (QWEN, CLAUDE):

@@ -45,6 +45,7 @@ def test_a_second_signal_kills_what_ignores_the_first(home, waiting, bell):
     assert result["duration_seconds"] < 5  # the grace that a single signal leaves
 
 
+@pytest.mark.thorough
 def test_a_signal_that_the_caller_ignores_stays_ignored(home, waiting, bell, gate):
     process = _execute(home, waiting, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     bell.heard()
@@ -84,6 +85,7 @@ def test_a_task_that_ended_unseen_is_settled_by_the_next_list(home, waiting, bel
     assert len(home.run("results", "search", "begun", "--json").json) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("follow", [["monitor"], ["logs", "-f"], ["logs", "-f", "--raw"]])
 def test_a_signal_ends_the_following_and_never_the_task(home, waiting, bell, gate, follow):
     (worker_id,) = home.run("workers", "spawn", "-t", "shell", "--json").json
@@ -99,6 +101,7 @@ def test_a_signal_ends_the_following_and_never_the_task(home, waiting, bell, gat
     assert home.run("workers", "monitor", worker_id).status == 0
 
 
+@pytest.mark.thorough
 def test_watching_does_not_cancel_what_waits_in_another_program(home, waiting, bell, gate, monkeypatch):
     monkeypatch.setenv("MAHAVISHNU_MAX_CONCURRENT_WORKERS", "1")
     first, second = home.run("workers", "spawn", "-t", "shell", "-n", "2", "--json").json
@@ -115,6 +118,7 @@ def test_watching_does_not_cancel_what_waits_in_another_program(home, waiting, b
     assert [result["status"] for result in home.finish(process).json] == ["completed", "completed"]
 
 
+@pytest.mark.thorough
 def test_a_waiting_task_whose_worker_is_closed_elsewhere_never_runs(home, waiting, bell, gate, monkeypatch):
     monkeypatch.setenv("MAHAVISHNU_MAX_CONCURRENT_WORKERS", "1")
     prompt = f"echo ran >> log; {waiting}"

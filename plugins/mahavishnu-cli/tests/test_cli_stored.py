@@ -76,6 +76,7 @@ def test_a_task_without_a_result_yet_is_shown_as_it_stands(home, waiting, bell, 
     home.run("workers", "monitor", task["worker_id"])
 
 
+@pytest.mark.thorough
 def test_a_storage_that_fails_is_named_and_ends_in_4_without_loss(home, down):
     down.write_text("")
     ran = home.script("workers", "execute", "-t", "shell", "-n", "1", "-p", "echo kept", "--json")

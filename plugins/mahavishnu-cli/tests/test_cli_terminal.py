@@ -88,6 +88,7 @@ def test_a_terminal_without_colours_gets_none(home, terminal, monkeypatch, name)
     assert ("\x1b[" in seen) == (name == "NO_COLOR")
 
 
+@pytest.mark.thorough
 def test_a_file_for_the_results_leaves_the_live_view_on_the_terminal(home, terminal):
     with (home.work / "out.json").open("w") as file:
         process = home.start(

@@ -210,6 +210,7 @@ def test_what_cannot_be_removed_stays_and_nothing_is_raised(boxes, box, monkeypa
     assert left.read_text() == "x"
 
 
+@pytest.mark.thorough
 def test_a_tree_of_any_depth_is_removed(tmp_path):
     top = tmp_path / "top"
     top.mkdir()

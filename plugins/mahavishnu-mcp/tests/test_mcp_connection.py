@@ -414,6 +414,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.thorough
 @given(sent=st.lists(PIECES | st.binary(max_size=40), max_size=12), app=st.sampled_from([echo, refuse]))
 @example(sent=[REQUEST, b"CONNECT here:1 HTTP/1.1\r\nHost: here\r\n\r\n", b"x"], app=refuse)
 def test_no_bytes_are_fatal(sent, app):

@@ -53,6 +53,7 @@ async def test_they_are_listed_with_the_label(autojump_clock, desk):
         assert "untrusted text" in each.description
 
 
+@pytest.mark.thorough
 @BOTH_ERAS
 async def test_output_transcript_and_stderr_are_read_whole_and_by_range(autojump_clock, desk, place):
     def script(task):

@@ -187,6 +187,7 @@ async def test_a_message_is_bounded(ends, nursery, caplog, more, is_let_in):
     assert caplog.messages == refused
 
 
+@pytest.mark.thorough
 @given(
     chunks=st.lists(st.binary(max_size=30) | st.sampled_from([PING, b"\n", b"\r", b"{", b"}"]), max_size=8)
 )

@@ -189,6 +189,7 @@ async def test_a_sender_that_died_before_sending_loses_nothing(mirror, monkeypat
     assert mirror.copies(task) == 1
 
 
+@pytest.mark.thorough
 async def test_what_the_server_is_still_storing_for_a_sender_that_is_gone_is_waited_for(mirror):
     task = mirror.add_result()
     await mirror.sync()
@@ -246,6 +247,7 @@ async def test_a_server_that_answers_in_plain_json_is_understood(mirror):
 # --- refusals among others
 
 
+@pytest.mark.thorough
 async def test_one_that_is_refused_keeps_no_other_from_arriving(mirror):
     tasks = mirror.add_results(45)
     mirror.buddy.faults.set(STORE, Says("❌ not this one"), times=1)
@@ -310,6 +312,7 @@ async def test_silence_from_the_beginning_is_said_as_that(mirror, hasty):
     assert reason == f"{mirror.buddy.url} has not answered for 0.5 s"
 
 
+@pytest.mark.thorough
 async def test_whoever_waits_for_a_silent_server_can_be_cancelled(mirror, monkeypatch):
     monkeypatch.setattr(delivery, "CALL_PATIENCE", 0.5)
     task = mirror.add_result()
@@ -511,6 +514,7 @@ async def test_a_result_of_a_megabyte_fits(mirror):
     assert "quarantine" not in row.tags
 
 
+@pytest.mark.thorough
 async def test_twenty_senders_at_once_send_each_once(mirror):
     tasks = mirror.add_results(20)
     sent = []

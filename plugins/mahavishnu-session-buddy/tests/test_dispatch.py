@@ -73,6 +73,7 @@ async def test_what_an_engine_has_kept_arrives_after_its_end(mirror, relays):
     assert len(relays) == 1
 
 
+@pytest.mark.thorough
 async def test_storing_a_result_waits_for_nobody(mirror, relays):
     """The server is silent from the beginning; the engine has its results, and its end, all the same."""
     mirror.buddy.faults.set(EVERYTHING, Silence())

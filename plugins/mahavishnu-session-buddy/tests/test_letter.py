@@ -122,6 +122,7 @@ def test_whatever_is_in_it_the_server_takes_it_whole(prompt, output, error):
     assert stored.startswith(title_of(made.token))
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None)
 @given(output=anything)
 def test_the_sum_is_that_of_the_whole_output(output):
@@ -157,6 +158,7 @@ def test_it_is_the_same_each_time():
     assert letter() == letter()
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, deadline=None)
 @given(before=anything, after=anything)
 def test_a_known_secret_is_nowhere_in_it(before, after):

@@ -66,6 +66,7 @@ def test_what_was_acknowledged_survives_kill_9_at_any_moment(path, rows):
     assert rows("PRAGMA integrity_check") == [("ok",)]
 
 
+@pytest.mark.thorough
 def test_processes_that_open_and_write_at_once_lose_nothing(path, rows):
     processes = [start(path, f"process{number}", 40) for number in range(3)]
     said = [line for process in processes for line in whole_lines(process.communicate()[0])]

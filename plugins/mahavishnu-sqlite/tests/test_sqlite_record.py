@@ -87,6 +87,7 @@ def test_metadata_that_is_no_json_is_a_storage_error(record):
         record(metadata={"endless": endless})
 
 
+@pytest.mark.thorough
 def test_a_text_too_long_for_any_row_fails_alone_and_before_it_is_written(record):
     with pytest.raises(StorageError, match=r"result of task 'w1.1' has over"):
         record(output="x" * 200_000_001)
