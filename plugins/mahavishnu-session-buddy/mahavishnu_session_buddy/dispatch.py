@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mahavishnu_core.models import LogBatch
     from mahavishnu_session_buddy.letter import Letter
 
-_PAUSE = 5.0
-"""Seconds between two relays of one engine."""
+_GATHER_SECONDS = 5.0
+"""From a result to the relay that sends it, and those that have come since."""
 
 
 async def post(engine: Engine, worker: Worker, task: Task, result: WorkerResult) -> None:
@@ -78,14 +78,14 @@ class Dispatch:
             await self._posted.wait()
             self._posted = trio.Event()
             before = self._outbox.failure()
-            await trio.sleep(before.seconds_left if before else 0)
+            # not at once: it would take processor time from a run that is about to end
+            await trio.sleep(max(_GATHER_SECONDS, before.seconds_left if before else 0))
             self._start()
             status = await self._relay.ended() if self._relay else 0
             if status and self._outbox.failure() == before:  # it could not say itself what was wrong
                 self._note(f"the relay ended with status {status}", "see session-buddy/relay.log")
             if self._outbox.waiting():
                 self._posted.set()
-                await trio.sleep(_PAUSE)
 
     def leave(self) -> None:
         """Have a relay send the rest, unless it is too early to try again. Waits for nothing."""

@@ -1,8 +1,8 @@
 """The relay: a small process that sends what waits, so that no engine has to.
 
-An engine starts it and holds one end of a pipe, the relay the other. It gathers for some seconds, sends, and
-when the engine is gone, however it went, sends the rest and ends. Until there is something to send, and
-somebody who listens, it loads next to nothing.
+An engine starts it and holds one end of a pipe, the relay the other. It sends what waits, looks again every
+few seconds, and when the engine is gone, however it went, sends the rest and ends. Until there is something to
+send, and somebody who listens, it loads next to nothing.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def main() -> None:
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # what our engine's caller has open is not ours to keep
     os.nice(_NICENESS)
     outbox = Outbox.of(Path(state_dir))
-    used_at = time.monotonic()
+    used_at, has_left = time.monotonic(), False
     while True:
-        has_left = _engine_has_left(_GATHER_SECONDS)
         if outbox.waiting():
             if not _send(outbox, url, Path(config_dir) if config_dir else None):
                 return
             used_at = time.monotonic()
         if has_left or time.monotonic() > used_at + _IDLE_SECONDS:
             return
+        has_left = _engine_has_left(_GATHER_SECONDS)
 
 
 def _engine_has_left(patience: float) -> bool:
