@@ -15,9 +15,11 @@ import trio
 from mahavishnu_core import WorkerManager
 from mahavishnu_core.errors import UnknownTask, UnknownWorker
 from mahavishnu_core.models import Backlog, Synced
+from mahavishnu_session_buddy.backlog import STORAGE, backlog_of, is_known
 from mahavishnu_session_buddy.connection import CALL_PATIENCE, require_listener
 from mahavishnu_session_buddy.errors import MirrorError, Refused, Unreachable
-from mahavishnu_session_buddy.letter import Letter, compose, is_log, token_of
+from mahavishnu_session_buddy.letter import Letter, compose
+from mahavishnu_session_buddy.names import is_log, token_of
 from mahavishnu_session_buddy.outbox import Outbox
 from mahavishnu_session_buddy.server import Server, converse
 from mahavishnu_session_buddy.target import Target, target_of
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from mahavishnu_core import Engine
     from mahavishnu_core.app import App
 
-STORAGE = "session-buddy"
 BATCH = 20
 """Letters between two requests to write to the disk: as many are sent again when the server dies."""
 _LOOK_SECONDS, _LOOK_LATEST = 0.2, 5.0
@@ -34,13 +35,6 @@ _LAST_LOOK_AT_A_STARTED_ONE = 10.0
 """Seconds in which a server that we start has ended after its input has."""
 _NOT_FOUND = "the server says that it has stored, and does not find it again"
 Told = Callable[[int, int], None]
-
-
-async def tell_backlog(engine: Engine) -> Sequence[Backlog]:
-    """What still waits, from the files alone."""
-    await trio.lowlevel.checkpoint()
-    outbox = Outbox.of(engine.state_dir)
-    return [_backlog(outbox, _target(engine))]
 
 
 async def sync(engine: Engine, *, verify: bool, told: Told) -> Sequence[Synced]:
@@ -130,9 +124,9 @@ class Delivery:
     def synced(self, failure: MirrorError | None) -> Synced:
         """What came of it, and why not all has arrived."""
         target = _target(self._engine)
-        backlog = _backlog(self._outbox, target)
+        backlog = backlog_of(self._outbox, target)
         if failure is not None:
-            is_failing = _is_known(self._outbox, target)
+            is_failing = is_known(self._outbox, target)
             backlog = Backlog(STORAGE, backlog.count, failure.reason, failure.advice, is_failing)
         known = {*self._sent, *self._outbox.waiting()}  # not what is in nobody's hands any more
         lost = tuple(name for name in self._lost if name in known)
@@ -266,15 +260,3 @@ class Delivery:
 
 def _target(engine: Engine) -> Target:
     return target_of(engine.app.loaded.settings, engine.app.environ)
-
-
-def _backlog(outbox: Outbox, target: Target) -> Backlog:
-    count, failure = len(outbox.waiting()), outbox.failure()
-    if failure is None:
-        return Backlog(STORAGE, count)
-    return Backlog(STORAGE, count, failure.reason, failure.advice, is_failing=_is_known(outbox, target))
-
-
-def _is_known(outbox: Outbox, target: Target) -> bool:
-    """Whether there should be a server; else we only look whether there is one."""
-    return target.is_chosen or outbox.has_sent()

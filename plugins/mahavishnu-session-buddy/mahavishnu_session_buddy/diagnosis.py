@@ -11,7 +11,8 @@ import trio
 from mahavishnu_core.health import Check
 from mahavishnu_core.models import utc_now
 from mahavishnu_session_buddy.errors import MirrorError
-from mahavishnu_session_buddy.letter import Letter, title_of
+from mahavishnu_session_buddy.letter import Letter
+from mahavishnu_session_buddy.names import title_of
 from mahavishnu_session_buddy.outbox import Outbox
 from mahavishnu_session_buddy.server import Server, converse
 from mahavishnu_session_buddy.target import target_of

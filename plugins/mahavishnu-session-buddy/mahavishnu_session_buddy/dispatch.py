@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from mahavishnu_session_buddy.letter import compose, compose_log
 from mahavishnu_session_buddy.outbox import Outbox
 from mahavishnu_session_buddy.relay_process import Relay, start_relay
 
@@ -32,6 +31,8 @@ async def post(engine: Engine, worker: Worker, task: Task, result: WorkerResult)
     secrets = engine.secrets_of(worker)
     letter = None
     if any(secret in task.prompt for secret in secrets):
+        from mahavishnu_session_buddy.letter import compose
+
         letter = await trio.to_thread.run_sync(compose, worker, task, result, secrets)
     dispatch.post(task.task_id, letter)
 
@@ -39,6 +40,8 @@ async def post(engine: Engine, worker: Worker, task: Task, result: WorkerResult)
 async def post_log(engine: Engine, worker: Worker, batch: LogBatch) -> None:
     """The same for lines of a log, in as many letters as they need."""
     dispatch = await engine.hold("session-buddy", partial(open_dispatch, engine))
+    from mahavishnu_session_buddy.letter import compose_log
+
     letters = await trio.to_thread.run_sync(compose_log, worker, batch, engine.secrets_of(worker))
     for name, letter in letters.items():
         dispatch.post(name, letter)

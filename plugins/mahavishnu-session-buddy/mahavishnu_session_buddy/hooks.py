@@ -38,7 +38,7 @@ def store_log(engine: Engine, worker: Worker, batch: LogBatch) -> Awaitable[None
 def backlog(engine: Engine) -> Awaitable[Sequence[Backlog]] | None:
     if not engine.app.loaded.settings.session_buddy_integration:
         return None
-    from mahavishnu_session_buddy.delivery import tell_backlog
+    from mahavishnu_session_buddy.backlog import tell_backlog
 
     return tell_backlog(engine)
 

@@ -8,11 +8,11 @@ is in the tags, ids are single words, times are ISO 8601 and durations are round
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import TYPE_CHECKING
 
 import attrs
 
+from mahavishnu_session_buddy.names import log_name, title_of, token_of
 from mahavishnu_session_buddy.redaction import without_secrets
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _ERROR_BYTES = 2_000
 _TAG_CHARACTERS = 300
 _LINE_BYTES = 2_000
 _HEAD_BYTES = 500
-_LOG = ".log."
 _WINDOW = 50_000
 
 
@@ -40,19 +39,6 @@ class Letter:
     content: str
     """Begins with ``title_of(token)``, by which a look-up tells the letter from what quotes its word."""
     tags: tuple[str, ...]
-
-
-def token_of(name: str) -> str:
-    """One word for a task or for lines of a log, part of no other: ``mv2_k3f9a2b1`` for ``k3f9a2b1.2``."""
-    kind, (worker_id, _, number) = "mv", name.rpartition(".")
-    if is_log(name):
-        kind, worker_id = "ml", worker_id.removesuffix(_LOG.rstrip("."))
-    return f"{kind}{number}_" + re.sub(r"[^A-Za-z0-9_]", "_", worker_id)
-
-
-def title_of(token: str) -> str:
-    """How the content of a letter begins."""
-    return f"mahavishnu {token}:"
 
 
 def compose(worker: Worker, task: Task, result: WorkerResult, secrets: tuple[str, ...]) -> Letter:
@@ -98,15 +84,10 @@ def compose_log(worker: Worker, batch: LogBatch, secrets: tuple[str, ...]) -> di
     return letters | _log_letter(worker, batch.created, first, lines, secrets)
 
 
-def is_log(name: str) -> bool:
-    """Whether a name is that of lines of a log; else it is a task's."""
-    return _LOG in name
-
-
 def _log_letter(
     worker: Worker, created: str, first: int, lines: list[str], secrets: tuple[str, ...]
 ) -> dict[str, Letter]:
-    name = f"{worker.worker_id}{_LOG}{first}"
+    name = log_name(worker.worker_id, first)
     token, last = token_of(name), first + len(lines) - 1
     whose = f"worker {worker.worker_id}, {worker.type.name}, {created}"
     head = f"{title_of(token)} lines {first} to {last} of {whose}"

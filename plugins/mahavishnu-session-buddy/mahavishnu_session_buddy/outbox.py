@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mahavishnu_session_buddy.letter import Letter, is_log
+from mahavishnu_session_buddy.names import is_log
 
 if TYPE_CHECKING:
     from mahavishnu_core.models import JSON
+    from mahavishnu_session_buddy.letter import Letter
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 300.0
 """Seconds before a sending that failed is tried again by itself, longer and longer."""
@@ -102,6 +103,8 @@ class Outbox:
 
     def letter(self, name: str) -> Letter | None:
         """What it says, where that is kept here; None also for a file that a power cut has spoilt."""
+        from mahavishnu_session_buddy.letter import Letter
+
         match _read(self.root / "letters" / name):
             case {"token": str(token), "content": str(content), "tags": [*tags]}:
                 return Letter(token, content, tuple(map(str, tags)))

@@ -1,8 +1,8 @@
 """The relay: a small process that sends what waits, so that no engine has to.
 
 An engine starts it and holds one end of a pipe, the relay the other. It sends what waits, looks again every
-few seconds, and when the engine is gone, however it went, sends the rest and ends. Until there is something to
-send, and somebody who listens, it loads next to nothing.
+few seconds, and when the engine is gone, however it went, sends the rest and ends. Until there is something
+to send, and somebody who listens, it loads next to nothing.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import trio
 from mahavishnu_core.text import one_line, redact
 from mahavishnu_session_buddy.connection import CALL_PATIENCE, CLOSE_PATIENCE, CONNECT_PATIENCE, connected
 from mahavishnu_session_buddy.errors import MirrorError, Refused, Unreachable
-from mahavishnu_session_buddy.letter import Letter, title_of
+from mahavishnu_session_buddy.names import title_of
 from mahavishnu_session_buddy.target import TOKEN_VARIABLE, Target, fill
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mcp.types import CallToolResult
 
     from mahavishnu_core.models import JSON
+    from mahavishnu_session_buddy.letter import Letter
 
 START_PATIENCE = 45.0
 """Seconds for a server that is started first: 4 to 9 s on an idle machine (seen in 0.23.0)."""

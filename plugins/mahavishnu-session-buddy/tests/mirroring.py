@@ -12,7 +12,7 @@ import trio
 from mahavishnu_core import WorkerManager
 from mahavishnu_core.app import App, load_app
 from mahavishnu_core.models import Backlog, Synced, Task, Worker, WorkerResult, WorkerStatus, WorkerType
-from mahavishnu_session_buddy.letter import title_of, token_of
+from mahavishnu_session_buddy.names import title_of, token_of
 from mahavishnu_session_buddy.outbox import Outbox
 
 from .buddy import HttpBuddy

@@ -126,6 +126,7 @@ async def test_an_engine_that_is_killed_has_its_results_sent(mirror, tmp_path):
     """By the pipe the relay knows that its engine is gone, however it went."""
     script = tmp_path / "engine.py"
     script.write_text(ENGINE)
+    configure(mirror, "ecosystem.yaml", CAT)
     relay = relay_of_killed(script, mirror.app.environ)
     with trio.fail_after(LIMIT):
         await gone(relay)
@@ -142,6 +143,7 @@ def relay_of_killed(script: Path, environ) -> int:
     return relay
 
 
+CAT = "workers: [{name: cat, agent: generic, command_template: cat, progress_tracking: lines}]"
 ENGINE = """
 import trio
 from mahavishnu_core import WorkerManager
@@ -155,7 +157,7 @@ async def main():
         return relay
     dispatch.start_relay = tell
     async with WorkerManager() as manager:
-        (worker,) = await manager.spawn_workers("shell")
+        (worker,) = await manager.spawn_workers("cat")
         await manager.execute_task(worker, "echo hello")
         await trio.sleep_forever()
 
@@ -369,17 +371,18 @@ async def test_what_is_switched_off_meanwhile_is_not_sent(mirror, relays, monkey
     mirror.set()  # on, by default
     async with mirror.manager() as manager:
         tasks = await store_results(manager, mirror, 1)
-        switch_off(mirror)
+        configure(mirror, "mahavishnu.yaml", "session_buddy_integration: false\n")
     await all_gone(relays)
     assert mirror.outbox.waiting() == tasks
     assert mirror.outbox.failure().reason == "it was switched off"
     assert mirror.buddy.memory.calls == []
 
 
-def switch_off(mirror) -> None:
+def configure(mirror, name: str, content: str) -> None:
+    """Write a file of the user's settings."""
     config = Path(mirror.app.environ["HOME"], ".config/mahavishnu")
     config.mkdir(parents=True)
-    (config / "mahavishnu.yaml").write_text("session_buddy_integration: false\n")
+    (config / name).write_text(content)
 
 
 @pytest.mark.thorough

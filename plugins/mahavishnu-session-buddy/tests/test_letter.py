@@ -11,14 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mahavishnu_core.models import LogBatch, Task, Worker, WorkerResult, WorkerStatus, WorkerType
-from mahavishnu_session_buddy.letter import (
-    MOST_BYTES,
-    compose,
-    compose_log,
-    is_log,
-    title_of,
-    token_of,
-)
+from mahavishnu_session_buddy.letter import MOST_BYTES, compose, compose_log
+from mahavishnu_session_buddy.names import is_log, title_of, token_of
 
 from .guard import screen
 

@@ -8,7 +8,7 @@ import pytest
 
 from mahavishnu_core.models import Backlog
 from mahavishnu_session_buddy import server
-from mahavishnu_session_buddy.letter import title_of, token_of
+from mahavishnu_session_buddy.names import title_of, token_of
 
 from .stdio_buddy import StdioBuddy
 
