@@ -6,6 +6,7 @@ import os
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -59,8 +60,12 @@ def environment(pid: int) -> bytes:
 
 
 def open_files(pid: int) -> dict[int, str]:
-    """What each file descriptor of a process is."""
-    return {int(entry.name): str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    """What each file descriptor of a process is, but for those that it closes meanwhile."""
+    found = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found[int(entry.name)] = str(entry.readlink())
+    return found
 
 
 def resident_kb(pid: int) -> int:
