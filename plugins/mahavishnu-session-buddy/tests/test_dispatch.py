@@ -287,6 +287,7 @@ async def test_the_relay_is_told_nothing_secret_on_its_command_line(mirror, rela
     mirror.set(token="tr0ub4dor")
     mirror.buddy.faults.set(EVERYTHING, Silence())
     await run_tasks(mirror, 1)
+    await mirror.buddy.asked()  # a program that has only just begun has no words yet
     words = command_line(relays[0]._pid)
     assert b"mahavishnu_session_buddy.relay" in words
     assert b"tr0ub4dor" not in words
