@@ -69,6 +69,7 @@ class WorkerOrchestratorAdapter(OrchestratorAdapter):
         if not isinstance(count, int) or count < 1:
             raise UsageError(f"'count' must be 1 or more, not {count!r}")
         kind = str(task.get("worker_type") or self.manager.app.loaded.settings.worker_default_type)
+        kind = self.manager.app.catalog.get_for_tasks(kind).name
         ids: list[str] = []
         try:
             for number in range(count):

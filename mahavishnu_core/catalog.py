@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mahavishnu_core.errors import MissingError, SettingsError, UnknownWorkerType
+from mahavishnu_core.errors import MissingError, SettingsError, UnknownWorkerType, UsageError
 from mahavishnu_core.models import WorkerType
 from mahavishnu_core.settings.schema import NAME, laid_over
 from mahavishnu_core.settings.suggest import did_you_mean, nearest
@@ -57,6 +57,14 @@ class Catalog:
         if entry.unavailable:
             raise MissingError(f"worker type {entry.type.name!r} is not available: {entry.unavailable}")
         return entry.type
+
+    def get_for_tasks(self, name: str) -> WorkerType:
+        """As ``get``. Raises UsageError for a standing type: its workers take no tasks."""
+        kind = self.get(name)
+        if kind.standing:
+            start = f"'mahavishnu workers spawn -t {kind.name}'"
+            raise UsageError(f"worker type {kind.name!r} takes no tasks: start it with {start}")
+        return kind
 
     def env_of(self, name: str) -> Mapping[str, str]:
         """The variables of a type, which are kept nowhere else; none for a type that is no longer offered."""

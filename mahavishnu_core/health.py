@@ -59,10 +59,15 @@ class Health:
 def take_health(
     state: StateDir, max_concurrent: int, swept: Swept, backlogs: Iterable[Backlog] = ()
 ) -> Health:
-    standing = {task.task_id: state.status(task) for task in state.open_tasks()}
-    pending = sum(status is WorkerStatus.PENDING for status in standing.values())
-    not_stored = tuple(task_id for task_id, status in standing.items() if status.is_final)
-    running = len(standing) - pending - len(not_stored)
+    left = {task.task_id: state.status(task) for task in state.open_tasks()}
+    not_stored = tuple(task_id for task_id, status in left.items() if status.is_final)
+    in_slots = [
+        status
+        for task_id, status in left.items()
+        if not status.is_final and not state.is_standing(task_id.rpartition(".")[0])
+    ]
+    pending = in_slots.count(WorkerStatus.PENDING)
+    running = len(in_slots) - pending
     not_mirrored = tuple(each for each in backlogs if each.count or each.is_failing)
     lacking = not_stored or swept.leftovers or swept.failures or any(each.is_failing for each in not_mirrored)
     return Health(

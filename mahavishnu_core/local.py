@@ -58,6 +58,7 @@ async def launch_command(
         cwd=str(worker.workspace),
         limit=limit,
         detached=detached,
+        slotless=worker.type.standing,
     )
 
 
@@ -80,6 +81,7 @@ class LocalPlace:
         limit: int,
         detached: bool,
         shim: str = "",
+        slotless: bool = False,
     ) -> LocalRun:
         """Hand a program to the keeper. Raises UsageError for words that Linux does not take."""
         _require_short_words(argv)
@@ -97,6 +99,7 @@ class LocalPlace:
             limit=limit,
             detached=detached,
             shim=shim,
+            slotless=slotless,
         )
         return self.link.launch(task, order)
 

@@ -19,6 +19,7 @@ from mahavishnu_core.nesting import require_shallow
 from mahavishnu_core.recovery import recover
 from mahavishnu_core.report import WorkerReport, report
 from mahavishnu_core.slots import Slot, within_bounds
+from mahavishnu_core.standing import require_takes_tasks, stand_up
 from mahavishnu_core.task_run import LOOK_LATEST, TERM_GRACE, TaskRun, checked_prompt, take_up
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class WorkerManager:
     # --- workers
 
     async def spawn_workers(self, worker_type: str, count: int = 1, *, repo: Path | None = None) -> list[str]:
-        """Make workers ready and return their ids; all of them, or none when one cannot be.
+        """Make workers ready, or have standing ones begin, and return their ids; all, or none if one cannot.
 
         Raises UnknownWorkerType, MissingError (its plugin or program is not there), UsageError.
         """
@@ -100,6 +101,8 @@ class WorkerManager:
         made: list[Worker] = []
         try:
             await spawn_all(self.engine, kind, workspace, count, made)
+            for worker in made if kind.standing else ():
+                await stand_up(self.engine, worker)
         except BaseException:
             with trio.move_on_after(CLOSE_PATIENCE, shield=True):
                 for worker in made:
@@ -279,6 +282,7 @@ class WorkerManager:
         state = self.app.state
         require_shallow(self.app.environ, self.app.loaded.settings.max_worker_depth)
         worker = state.worker(worker_id)
+        require_takes_tasks(worker)
         state.refuse_known(worker_id, idempotency_key)
         if state.is_closed(worker_id):
             raise UsageError(f"worker {worker_id!r} is closed: spawn another one")
@@ -313,9 +317,12 @@ class WorkerManager:
         worker_ids: Iterable[str] | None = None,
         on_result: Callable[[WorkerResult], None] = lambda _: None,
     ) -> None:
-        """Read along with what workers are doing, for whichever engine, until all of it has ended."""
+        """Read along with what workers are doing, for whichever engine, until all of it has ended.
+
+        Standing workers are followed only where they are named.
+        """
         state = self.app.state
-        ids = [worker.worker_id for worker in state.workers()] if worker_ids is None else worker_ids
+        ids = state.passing_ids() if worker_ids is None else worker_ids
         async with trio.open_nursery() as nursery:
             for worker_id in ids:
                 task = state.last_task(state.worker(worker_id).worker_id)
@@ -351,18 +358,12 @@ class WorkerManager:
     async def collect_results(
         self, worker_ids: Iterable[str] | None = None, *, all_tasks: bool = False
     ) -> list[WorkerResult]:
-        """The results of the workers' latest tasks, or of all, as far as they have ended."""
+        """The results of the workers' latest tasks, or of all, as far as they have ended.
+
+        Those of standing workers only where they are named.
+        """
         await self.recover()
-        state = self.app.state
-        if worker_ids is None:
-            workers = state.workers(with_closed=True)
-        else:
-            workers = [state.worker(worker_id) for worker_id in worker_ids]
-        tasks = [
-            task for worker in workers for task in state.tasks(worker.worker_id)[0 if all_tasks else -1 :]
-        ]
-        results = (state.result(task) for task in tasks)
-        return [result for result in results if result is not None]
+        return self.app.state.results(worker_ids, all_tasks=all_tasks)
 
     async def health(self) -> Health:
         """How the workers are doing, taken together."""

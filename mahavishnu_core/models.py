@@ -79,6 +79,11 @@ class WorkerType:
     """What its agent tells beside its answer: a promise, held against samples by ``plugins check``."""
     options: Mapping[str, JSON] = attrs.field(factory=dict)
     """What its place is told of it, checked by the place's plugin. Kept with each worker: no secrets here."""
+    standing: bool = False
+    """Whether its workers have one task, from ``spawn`` to ``close``, and take no others.
+
+    That takes no slot, has no time limit, and nobody waits for it.
+    """
 
     @property
     def is_plain(self) -> bool:
@@ -105,7 +110,8 @@ class Task:
     task_id: str
     worker_id: str
     prompt: str
-    timeout_seconds: float
+    timeout_seconds: float | None
+    """None where it may go on for ever: a standing worker's."""
     session_id: str
     """The vendor's conversation id for this task: ours, or the one the conversation goes on with."""
     resume: bool

@@ -83,6 +83,7 @@ async def launch_shim(
         limit=limit,
         detached=detached,
         shim=shim.stands_for,
+        slotless=worker.type.standing,
     )
 
 

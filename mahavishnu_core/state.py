@@ -31,7 +31,7 @@ from mahavishnu_core.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
@@ -116,8 +116,17 @@ class StateDir:
                     found.append(self.worker(worker_id))
         return sorted(found, key=lambda worker: worker.created)
 
+    def passing_ids(self, *, with_closed: bool = False) -> list[str]:
+        """The workers that come to an end by themselves: all but standing ones, oldest first."""
+        workers = self.workers(with_closed=with_closed)
+        return [worker.worker_id for worker in workers if not worker.type.standing]
+
     def close_worker(self, worker_id: str) -> None:
         touch(f"{self._worker_dir(worker_id)}/closed")
+
+    def is_standing(self, worker_id: str) -> bool:
+        """Whether a worker has one task from spawn to close. Raises UnknownWorker."""
+        return self.worker(worker_id).type.standing
 
     def is_closed(self, worker_id: str) -> bool:
         return os.path.exists(f"{self._worker_dir(worker_id)}/closed")
@@ -125,7 +134,7 @@ class StateDir:
     # --- tasks
 
     def add_task(
-        self, worker: Worker, prompt: str, timeout_seconds: float, idempotency_key: str | None = None
+        self, worker: Worker, prompt: str, timeout_seconds: float | None, idempotency_key: str | None = None
     ) -> Task:
         """Write a task down, whole and at once.
 
@@ -240,6 +249,18 @@ class StateDir:
     def result(self, task: Task) -> WorkerResult | None:
         record = read_json_if_there(f"{task.directory}/result.json")
         return None if record is None else WorkerResult.from_dict(record)
+
+    def results(
+        self, worker_ids: Iterable[str] | None = None, *, all_tasks: bool = False
+    ) -> list[WorkerResult]:
+        """The results of the workers' latest tasks, or of all; without ids of all but standing workers.
+
+        Raises UnknownWorker.
+        """
+        ids = self.passing_ids(with_closed=True) if worker_ids is None else worker_ids
+        first = 0 if all_tasks else -1
+        tasks = [task for each in ids for task in self.tasks(self.worker(each).worker_id)[first:]]
+        return [result for task in tasks if (result := self.result(task)) is not None]
 
     def settle(self, task: Task, result: WorkerResult) -> WorkerResult:
         """Write the result down, unless there is one: the first stands, and is returned."""

@@ -166,7 +166,8 @@ class TaskRun:
     def _due(self) -> Cause | None:
         """The limit that is reached. The keeper knows the wall limit too, for when no engine follows."""
         now, silence = trio.current_time(), trio.current_time() - self._last_event_at
-        if self.started_at is not None and now >= self.started_at + self.task.timeout_seconds:
+        limit = self.task.timeout_seconds
+        if self.started_at is not None and limit is not None and now >= self.started_at + limit:
             return "wall"
         if self.output.tally.finished and silence >= RESULT_GRACE:
             return "after_result"

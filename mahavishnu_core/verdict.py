@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import attrs
@@ -54,7 +55,7 @@ def judge(seen: Seen, timeout_seconds: float) -> Verdict:
 
 def result_of(worker: Worker, task: Task, seen: Seen, secrets: tuple[str, ...] = ()) -> WorkerResult:
     """The result of a task, with everything that is known of it; secret values are taken out of its texts."""
-    verdict = judge(seen, task.timeout_seconds)
+    verdict = judge(seen, math.inf if task.timeout_seconds is None else task.timeout_seconds)
     tally, last = seen.tally, _last(seen)
     output = last.text if last is not None and last.text is not None else tally.text
     return WorkerResult(

@@ -300,3 +300,16 @@ async def test_a_keeper_that_hangs_can_be_killed_and_nothing_is_lost(bench, gate
         gate.let_in()
         await os_run.wait()
     assert (bench.cwd / "log").read_text() == "late\n"
+
+
+async def test_a_command_without_limit_and_slot_is_found_again_as_one(bench, bell, gate):
+    async with bench.link() as link:
+        run = bench.sh(link, "echo up > bell; read _ < gate", timeout=None, limit=1, slotless=True)
+        await bell.line()
+        await run.started()
+        await kill_keeper(bench)
+        assert (await bench.sh(link, "exit 4", limit=1).wait()).exit_code == 4
+        record = json.loads((run.task.directory / "launch.json").read_text())
+        gate.let_in()
+        await run.wait()
+    assert (record["deadline"], record["slotless"]) == (None, True)

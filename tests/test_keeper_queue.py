@@ -161,3 +161,18 @@ async def test_a_killed_engine_leaves_its_command_running_for_the_next_one(bench
         ended = await found.wait()
     assert ended.exit_code == 5
     assert (task.directory / "stdout.jsonl").read_bytes() == b"the end\n"
+
+
+async def test_a_slotless_command_begins_at_once_and_leaves_the_slots_to_others(bench, bell, gate):
+    async with bench.link() as link:
+        slotless = bench.sh(link, "echo up > bell; read _ < gate", limit=1, slotless=True)
+        await bell.line()
+        running = bench.sh(link, "echo up > bell; read _ < gate", limit=1)
+        await bell.line()
+        waiting = bench.sh(link, "echo up > bell", limit=1, detached=True)
+        assert await waiting.state() == "queued"
+        other = bench.sh(link, "echo up > bell; read _ < gate", limit=1, slotless=True)
+        await bell.line()
+        gate.let_in(3)
+        for run in (slotless, running, waiting, other):
+            assert (await run.wait()).exit_code == 0

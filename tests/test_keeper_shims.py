@@ -197,3 +197,24 @@ async def test_words_that_linux_does_not_take_are_refused(bench):
         shim = Shim(("/bin/true", "x" * 131072), {}, STANDS_FOR)
         with pytest.raises(UsageError, match="131071"):
             await launch_shim(engine, worker, task, shim, "", 10, detached=False)
+
+
+async def test_a_shim_alone_is_asked_and_its_own_family_once_it_has_left(bench, bell, gate):
+    family = (
+        "import os, signal, subprocess, sys; "
+        "child = subprocess.Popen(['/bin/sh', '-c', 'trap \"echo TERM > bell\" TERM; echo up > bell; "
+        "while :; do sleep 0.05; done'], preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, [])); "
+        "signal.sigwait([signal.SIGTERM]); open('bell', 'w').write('asked\\n'); open('gate').readline()"
+    )
+    async with bench.link() as link:
+        task = bench.task()
+        launch = bench.launch(task, sys.executable, "-I", "-S", "-c", family, shim=STANDS_FOR)
+        run = link.launch(task, launch)
+        assert await bell.line() == "up"
+        await run.end("cancelled", 0.5)
+        assert await bell.line() == "asked"
+        gate.let_in()
+        assert await bell.line() == "TERM"
+        ended = await run.wait()
+    assert "sh" in {stray.split()[1] for stray in ended.strays}
+    assert ended.duration_seconds < kept.SHIM_PATIENCE, "what outlives a shim has no time of its own"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import time
@@ -47,11 +48,13 @@ class Launch(NamedTuple):
     cwd: str
     env: dict[str, str]
     umask: int
-    timeout: float
+    timeout: float | None
     limit: int
     detached: bool
     shim: str = ""
     """What goes on without the command when it is killed (``container x``), if it stands for something."""
+    slotless: bool = False
+    """Whether it begins at once, and is none of those that ``limit`` counts."""
 
 
 class Kept:
@@ -68,6 +71,7 @@ class Kept:
         is_child: bool,
         group: str | None = None,
         shim: str = "",
+        slotless: bool = False,
     ) -> None:
         self.task_id = task_id
         self.directory = directory
@@ -80,6 +84,7 @@ class Kept:
         """The control group in which it was started, where there are such."""
         self.shim = shim
         """What the command stands for, if it is a shim: see ``docs/hooks/launch.md``."""
+        self.slotless = slotless
         self.status: int | None = None
         self.left_at: float | None = None
         """When the command itself was gone, whatever it left running."""
@@ -96,6 +101,7 @@ class Kept:
     def has_left(self, now: float, status: int | None) -> None:
         """The command itself has ended; ``status`` as of waitpid, None where nobody could see it."""
         self.left_at, self.status = now, status
+        self.is_warned = self.is_warned and not self.shim  # a shim's own family was not asked with it
 
     def ask_to_end(self, now: float, cause: str, grace: float) -> None:
         """Begin the end, or hasten one that is under way. The first cause stands."""
@@ -116,12 +122,14 @@ class Kept:
             self.is_warned = True
             if self.left_at is not None:
                 self.strays = [str(process) for process in family.values()]
-            send(signal.SIGTERM, family)
+            is_shim = self.shim and self.left_at is None  # it ends itself what it has started
+            asked = [self.process.pid] if is_shim else list(family)
+            send(signal.SIGTERM, asked)
             send(signal.SIGCONT, family)
         if self.shim and now >= self.kill_at and not self.is_hastened:
             self.is_hastened = True
             send(signal.SIGQUIT, family)
-        kill_at = self.kill_at + (SHIM_PATIENCE if self.shim else 0)
+        kill_at = self.kill_at + (SHIM_PATIENCE if self.shim and self.left_at is None else 0)
         if now >= kill_at:
             send(signal.SIGKILL, family)
             if self.group:
@@ -141,9 +149,10 @@ class Kept:
             "start_time": self.process.start,
             "boot_id": boot_id(),
             "began": self.began,
-            "deadline": self.deadline,
+            "deadline": None if self.deadline == math.inf else self.deadline,
             "group": self.group,
             "shim": self.shim,
+            "slotless": self.slotless,
             "started": _utc_now(),
         }
 
@@ -187,16 +196,16 @@ def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Ke
         )
     process = read_process(pid)
     assert process is not None, "a child that nobody has waited for is in /proc"  # noqa: S101
-    deadline = now + launch.timeout
     return Kept(
         launch.task_id,
         launch.directory,
         process,
         now,
-        deadline,
+        _deadline(now, launch.timeout),
         is_child=True,
         group=group,
         shim=launch.shim,
+        slotless=launch.slotless,
     )
 
 
@@ -220,7 +229,7 @@ def _standing_in(launch: Launch, groups: ControlGroups | None) -> Iterator[str |
             groups.leave()
 
 
-def find_again(task_id: str, directory: str, timeout: float, now: float) -> Kept | None:
+def find_again(task_id: str, directory: str, timeout: float | None, now: float) -> Kept | None:
     """What a killed keeper left running of a task, None if that is nothing.
 
     The command is known by pid, start time and boot; or by its mark, where the keeper died before it wrote
@@ -237,10 +246,18 @@ def find_again(task_id: str, directory: str, timeout: float, now: float) -> Kept
     command = _command(record, table, family)
     if command is None and not family:
         return None
-    began, deadline = (record["began"], record["deadline"]) if record else (now, now + timeout)
-    eldest = command or min(family.values(), key=_age)
-    shim = record.get("shim", "") if record else ""
-    kept = Kept(task_id, directory, eldest, began, deadline, is_child=False, group=group, shim=shim)
+    began, deadline = (record["began"], record["deadline"]) if record else (now, _deadline(now, timeout))
+    kept = Kept(
+        task_id,
+        directory,
+        command or min(family.values(), key=_age),
+        began,
+        math.inf if deadline is None else deadline,
+        is_child=False,
+        group=group,
+        shim=record.get("shim", "") if record else "",
+        slotless=record.get("slotless", False) if record else timeout is None,
+    )
     if command is None:
         kept.has_left(now, None)
     return kept
@@ -314,6 +331,10 @@ def _command(
         return min(leaders, key=_age, default=None)
     process = table.get(record["pid"])
     return process if process is not None and process.start == record["start_time"] else None
+
+
+def _deadline(now: float, timeout: float | None) -> float:
+    return math.inf if timeout is None else now + timeout
 
 
 def _age(process: Process) -> int:

@@ -130,13 +130,13 @@ class Server:
 
     def _on_launch(self, link: Link, message: dict[str, object]) -> None:
         launch = Launch(**message)  # type: ignore[arg-type]  # our own engine wrote it
-        launch = launch._replace(limit=int(launch.limit), timeout=float(launch.timeout))
+        launch = launch._replace(limit=int(launch.limit), timeout=_seconds(launch.timeout))
         self._watchers.setdefault(launch.task_id, set()).add(link)
         if life.has_ended(launch.directory):  # another engine ended it before it began
             record = life.read_exit(launch.directory) or life.unseen_exit(cause="cancelled")
             self._dismiss(launch.task_id, "ended", exit=record)
             return
-        self._queue.append((launch, link))
+        (self._queue.appendleft if launch.slotless else self._queue.append)((launch, link))
         if launch.detached:
             self._tell(launch.task_id, "queued")  # its engine waits for this before it leaves
 
@@ -148,9 +148,9 @@ class Server:
         elif any(launch.task_id == task_id for launch, _ in self._queue):
             self._tell(task_id, "queued")
         else:
-            self._find_again(task_id, directory, float(str(message["timeout"])))
+            self._find_again(task_id, directory, _seconds(message["timeout"]))
 
-    def _find_again(self, task_id: str, directory: str, timeout: float) -> None:
+    def _find_again(self, task_id: str, directory: str, timeout: float | None) -> None:
         record = self._unwritten.get(f"{directory}/exit.json") or life.read_exit(directory)
         if record is not None:
             self._dismiss(task_id, "ended", exit=record)
@@ -190,7 +190,7 @@ class Server:
     # --- commands
 
     def _start_queued(self) -> None:
-        while self._queue and len(self._tasks) < self._queue[0][0].limit:
+        while self._queue and self._has_slot(self._queue[0][0]):
             launch, _ = self._queue.popleft()
             try:
                 task = life.start(launch, time.monotonic(), self._groups)
@@ -200,6 +200,11 @@ class Server:
             else:
                 self._write(f"{launch.directory}/launch.json", task.launch_record())
                 self._keep(task)
+
+    def _has_slot(self, launch: Launch) -> bool:
+        if launch.slotless:
+            return True
+        return sum(not task.slotless for task in self._tasks.values()) < launch.limit
 
     def _keep(self, task: Kept) -> None:
         self._tasks[task.task_id] = task
@@ -280,6 +285,10 @@ class Server:
             self._unwritten[path] = record
         else:
             self._unwritten.pop(path, None)
+
+
+def _seconds(value: object) -> float | None:
+    return None if value is None else float(str(value))
 
 
 def _explain(error: Exception) -> str:

@@ -94,6 +94,10 @@ class Start:
         """The name of a type that can be used; the default one for None. Raises as ``Catalog.get``."""
         return self.catalog.get(name or self.settings.worker_default_type).name
 
+    def task_type(self, name: str | None) -> str:
+        """The same of a type whose workers take tasks. Raises UsageError for a standing one."""
+        return self.catalog.get_for_tasks(name or self.settings.worker_default_type).name
+
     def tell_refused(self) -> None:
         """Name the plugins that were not loaded, were cut off since, or kept everything waiting."""
         if self._host is not None:

@@ -51,8 +51,8 @@ def batch(
     style = style_of(as_json=as_json, as_jsonl=as_jsonl)
     start.require_workers()
     catalog = start.catalog
-    items = read_items(file, Known(catalog.get, start.state.worker))
-    kind = start.worker_type(type_name) if any(not (i.worker_type or i.worker_id) for i in items) else ""
+    items = read_items(file, Known(catalog.get_for_tasks, start.state.worker))
+    kind = start.task_type(type_name) if any(not (i.worker_type or i.worker_id) for i in items) else ""
     with open_journal(start.state, file) as journal:
 
         async def body(manager: WorkerManager, interrupts: Interrupts) -> int:

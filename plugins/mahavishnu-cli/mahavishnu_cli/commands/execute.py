@@ -91,7 +91,7 @@ def execute(
         raise click.UsageError("--worker names the workers: leave --count, --type and --repo out")
     text = read_prompt(prompt, prompt_file)
     start.require_workers()
-    kind = "" if worker_ids else start.worker_type(type_name)
+    kind = "" if worker_ids else start.task_type(type_name)
     for worker_id in worker_ids:
         start.state.worker(worker_id)
 

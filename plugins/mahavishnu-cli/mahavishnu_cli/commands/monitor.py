@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 @json_option("one snapshot")
 @click.pass_obj
 def monitor(start: Start, worker_ids: tuple[str, ...], as_json: bool) -> int:
-    """Watch workers until nothing runs any more.
+    """Watch workers until nothing runs any more; standing ones, as a debug monitor is, only where named.
 
     Exit status 0 if all tasks completed: those that were under way, and the latest of each worker that was
     named. Ctrl-C ends the watching, never a task.
     """
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
-        reports = manager.monitor_workers(worker_ids or None)
+        reports = manager.monitor_workers(worker_ids or start.state.passing_ids())
         await manager.recover()
         if as_json:
             reports = manager.monitor_workers(worker_ids or None)

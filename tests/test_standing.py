@@ -1,0 +1,125 @@
+"""Standing workers: one task from spawn to close, without a slot or a limit, and waited for by nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from mahavishnu_core import WorkerManager, WorkerOrchestratorAdapter, WorkerStatus, WorkerType
+from mahavishnu_core.errors import MahavishnuError, UsageError
+from mahavishnu_core.task_run import TERM_GRACE
+from tests.fakes import Hang, Leave, SharedPlace, app_of, text
+
+STANDING = WorkerType("standing", "fake", "fake", standing=True)
+TYPES = (WorkerType("fake", "fake", "fake"), STANDING)
+
+
+@pytest.fixture
+async def place(nursery: trio.Nursery) -> SharedPlace:
+    """What stands says one thing and hangs; what is given a task answers."""
+    place = SharedPlace(nursery, types=TYPES)
+    answer = place.script
+    place.script = lambda task: (text("up"), Hang()) if task.timeout_seconds is None else answer(task)
+    return place
+
+
+async def test_it_begins_when_it_is_spawned_and_is_ended_by_close(
+    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+) -> None:
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("standing")
+        (report,) = manager.monitor_workers()
+        assert (report.task_id, report.status) == (f"{worker_id}.1", WorkerStatus.RUNNING)
+        assert await manager.close_worker(worker_id)
+        (result,) = await manager.collect_results([worker_id])
+    assert (result.status, result.metadata["reason"]) == (WorkerStatus.CANCELLED, "cancelled")
+    assert place.runs[0].asked == [("cancelled", TERM_GRACE)]
+
+
+async def test_it_takes_no_slot_and_no_task_waits_for_it(
+    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+) -> None:
+    async with WorkerManager(app_of(tmp_path, fake=place), max_concurrent=1) as manager:
+        (standing,) = await manager.spawn_workers("standing")
+        (worker_id,) = await manager.spawn_workers("fake")
+        assert (await manager.execute_task(worker_id, "Go")).is_success()
+        health = await manager.health()
+        assert (health.status, health.tasks_running, health.workers_active) == ("healthy", 0, 2)
+        with trio.fail_after(60):
+            await manager.follow()
+        assert [result.worker_id for result in await manager.collect_results()] == [worker_id]
+        await manager.close_worker(standing)
+
+
+async def test_it_goes_on_when_its_engine_ends(
+    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+) -> None:
+    app = app_of(tmp_path, fake=place)
+    async with WorkerManager(app) as manager:
+        await manager.spawn_workers("standing")
+    await trio.sleep(80_000)
+    assert not place.runs[0].asked
+    async with WorkerManager(app) as manager:
+        await manager.recover()
+        assert [report.status for report in manager.monitor_workers()] == [WorkerStatus.RUNNING]
+        assert await manager.close_all() == 1
+
+
+async def test_no_time_limit_ends_it_while_it_is_followed(
+    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+) -> None:
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("standing")
+        with trio.move_on_after(4000):
+            await manager.follow([worker_id])
+        assert not place.runs[0].asked
+        await manager.close_worker(worker_id)
+
+
+async def test_it_takes_no_tasks(autojump_clock: MockClock, place: SharedPlace, tmp_path: Path) -> None:
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("standing")
+        for give in (manager.execute_task, manager.submit_task):
+            with pytest.raises(UsageError, match=f"worker '{worker_id}' of type 'standing' takes no tasks"):
+                await give(worker_id, "Go")
+        with pytest.raises(UsageError, match="'standing' takes no tasks: start it with 'mahavishnu workers"):
+            await WorkerOrchestratorAdapter(manager).execute(
+                {"prompt": "Go", "worker_type": "standing"}, [str(tmp_path)]
+            )
+        assert len(manager.app.state.workers()) == 1
+        await manager.close_worker(worker_id)
+
+
+async def test_one_that_ends_without_a_word_was_not_spawned(
+    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+) -> None:
+    place.script = lambda _: (Leave(3),)
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        with pytest.raises(MahavishnuError, match="'standing' did not begin: exit status 3"):
+            await manager.spawn_workers("standing")
+        assert manager.app.state.workers() == []
+
+
+async def test_one_that_says_nothing_was_not_spawned_and_is_ended(
+    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+) -> None:
+    place.script = lambda _: (Hang(),)
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        with pytest.raises(MahavishnuError, match="'standing' has said nothing for 30 s"):
+            await manager.spawn_workers("standing", 2)
+        assert manager.app.state.workers() == []
+    assert [run.asked[0][0] for run in place.runs] == ["cancelled"]
+
+
+async def test_one_whose_agent_fails_was_not_spawned(
+    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+) -> None:
+    place.types = (attrs.evolve(STANDING, description="raise"),)
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        with pytest.raises(MahavishnuError, match="the agent is broken"):
+            await manager.spawn_workers("standing")
+        assert manager.app.state.workers() == []
