@@ -72,12 +72,20 @@ def outcome(result: WorkerResult) -> str:
 def _as_text(result: WorkerResult) -> str:
     kind = result.metadata.get("worker_type") or ""
     item = f"item {result.metadata['item']}  " if "item" in result.metadata else ""  # of a batch
-    parts = [f"=== {item}{result.worker_id}  {kind}  {outcome(result)} ==="]
+    parts = [f"=== {item}{result.worker_id}  {kind}  {_lines_of_log(result) or outcome(result)} ==="]
     if result.output:
         parts.append(result.output.rstrip("\n"))
     if result.error:
         parts.append(f"error: {result.error.rstrip()}")
     return "\n".join(parts) + "\n"
+
+
+def _lines_of_log(result: WorkerResult) -> str:
+    """``lines 1 to 20``; nothing for the result of a task."""
+    match result.metadata.get("log"):
+        case {"first": first, "last": last}:
+            return f"line {first}" if first == last else f"lines {first} to {last}"
+    return ""
 
 
 def _redacted(value: JSON, secrets: tuple[str, ...]) -> JSON:

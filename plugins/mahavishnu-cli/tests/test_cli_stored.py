@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import trio
+
+from mahavishnu_core import Worker, WorkerManager, WorkerType
+from mahavishnu_core.app import load_app
+from mahavishnu_core.models import LogBatch, utc_now
 
 BROKEN_STORAGE = """
 import os
@@ -96,3 +103,66 @@ def test_a_storage_that_is_installed_later_gets_what_there_is(home, plugin):
     assert home.run("results", "sync").out == "stored 0 results, 0 could not be kept\n"
     plugin("fragile", BROKEN_STORAGE.format(down="/nowhere"))
     assert home.script("results", "sync").out == "stored 1 result, 0 could not be kept\n"
+
+
+SEARCHES = """
+from mahavishnu_core import WorkerResult, WorkerStatus, hookimpl
+HOOK_API = 1
+RUNNING = WorkerStatus.RUNNING
+
+def piece(first, last, text):
+    told = {{"worker_type": "debug-monitor", "log": {{"first": first, "last": last}}}}
+    return WorkerResult("k3f9a2b1", RUNNING, output=text, metadata=told)
+
+def task(name, text):
+    return WorkerResult("k3f9a2b1", WorkerStatus.COMPLETED, output=text, metadata={{"task_id": name}})
+
+async def _find():
+    return {found}
+
+@hookimpl
+def store_result():
+    return None
+
+@hookimpl
+def search_results():
+    return _find()
+"""
+
+
+def test_lines_of_logs_are_found_after_results_with_their_numbers(home, monkeypatch):
+    monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
+    home.execute("echo ready")
+    trio.run(keep_lines, LogBatch(1, ("$ make", "ready hunter2hunter2"), utc_now()))
+    trio.run(keep_lines, LogBatch(3, ("ready \x1b[2J",), utc_now()))
+    ran = home.run("results", "search", "ready")
+    heads = [line for line in ran.out.splitlines() if line.startswith("===")]
+    assert heads[0].split()[2] == "shell"
+    assert sorted(heads[1:]) == [
+        "=== k3f9a2b1  debug-monitor  line 3 ===",
+        "=== k3f9a2b1  debug-monitor  lines 1 to 2 ===",
+    ]
+    assert "$ make\nready [redacted]\n" in ran.out
+    assert "ready \\x1b[2J\n" in ran.out
+    (result, *pieces) = home.run("results", "search", "ready", "--json").json
+    assert (result["status"], {piece["status"] for piece in pieces}) == ("completed", {"running"})
+    assert [piece["metadata"]["log"]["first"] for piece in pieces] == [3, 1]
+    assert len(home.run("results", "search", "ready", "--limit", "2", "--json").json) == 2
+
+
+async def keep_lines(batch):
+    worker = Worker("k3f9a2b1", WorkerType("debug-monitor", "generic"), Path("/repo"), batch.created)
+    async with WorkerManager(load_app()) as manager:
+        assert await manager.engine.store_log(worker, batch) == {}
+
+
+def test_what_several_storages_find_is_shown_once_where_the_first_has_it(home, plugin):
+    plugin("one", SEARCHES.format(found="[task('t.1', 'one'), piece(1, 2, 'one'), piece(3, 3, 'one')]"))
+    plugin("two", SEARCHES.format(found="[task('t.2', 'two'), task('t.1', 'two'), piece(3, 3, 'two')]"))
+    ran = home.script("results", "search", "x", "--json")
+    told = [
+        (piece["metadata"].get("log") or piece["metadata"]["task_id"], piece["output"]) for piece in ran.json
+    ]
+    first, second = {"first": 1, "last": 2}, {"first": 3, "last": 3}
+    assert told == [("t.1", "one"), (first, "one"), (second, "one"), ("t.2", "two")]
+    assert len(home.script("results", "search", "x", "--limit", "2", "--json").json) == 2

@@ -1,3 +1,3 @@
-"""Keeps Mahavishnu results in a searchable SQLite database."""
+"""Keeps Mahavishnu results and lines of logs in a searchable SQLite database."""
 
 from __future__ import annotations

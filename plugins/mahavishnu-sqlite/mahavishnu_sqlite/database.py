@@ -1,4 +1,4 @@
-"""One SQLite file of results: opens, writes and searches it. Calls block, and fail with StorageError."""
+"""One SQLite file of results and logs: opens, writes, searches it. Calls block and fail with StorageError."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ import sqlite3  # noqa: TID253  # this module is itself imported only when a sto
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from mahavishnu_core.errors import StorageError
-from mahavishnu_sqlite.record import Record
+from mahavishnu_sqlite.logs import LogRecord
+from mahavishnu_sqlite.record import ResultRecord
 from mahavishnu_sqlite.schema import prepare
 from mahavishnu_sqlite.search import find
 
 if TYPE_CHECKING:
     from mahavishnu_core.models import WorkerResult
 
-_COLUMNS = tuple(field.name for field in attrs.fields(Record))
-_VALUES = attrgetter(*_COLUMNS)
-_INSERT = (
-    f"INSERT INTO results ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "  # noqa: S608  # our own names
-    "ON CONFLICT (task_id) DO NOTHING"
-)
+Record: TypeAlias = ResultRecord | LogRecord
 _WAL_ATTEMPTS = 10
 _creating = threading.Lock()
 
@@ -44,7 +39,7 @@ class Database:
             self._connection = self._connect()
 
     def add(self, records: Sequence[Record]) -> None:
-        """Keep all of the records or, with an error, none. Of two for one task the first stands."""
+        """Keep all of the records or, with an error, none. Of two for one thing the first stands."""
         with self._as_storage_error("written"):
             if self._connection is None:
                 self._connection = self._connect(check=True)
@@ -52,7 +47,8 @@ class Database:
             try:
                 with connection:
                     connection.execute("BEGIN IMMEDIATE")
-                    connection.executemany(_INSERT, map(_VALUES, records))
+                    for record in records:
+                        connection.execute(_INSERTS[type(record)], attrs.astuple(record, recurse=False))
             except sqlite3.Error as error:
                 if _code(error) != sqlite3.SQLITE_BUSY:
                     self.close()  # what SQLite remembers of the file may be wrong: the next call starts anew
@@ -98,6 +94,19 @@ class Database:
             raise StorageError(
                 f"the results database {str(self.path)!r} cannot be {what} ({cause}): {_advice(error)}"
             ) from error
+
+
+def _insert_into(table: str, kind: type[Record]) -> str:
+    """A row that is there already, by what is unique in its table, stays as it is."""
+    names = [field.name for field in attrs.fields(kind)]
+    columns, values = ", ".join(names), ", ".join("?" * len(names))
+    return f"INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608  # our own names
+
+
+_INSERTS: dict[type[Record], str] = {
+    ResultRecord: _insert_into("results", ResultRecord),
+    LogRecord: _insert_into("logs", LogRecord),
+}
 
 
 def _create(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The storage ``sqlite``: keeps every result in one database in the state directory, and searches it."""
+"""The storage ``sqlite``: keeps results and logs in one database in the state directory, and searches it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from mahavishnu_core import Engine, Task, Worker, WorkerResult
+    from mahavishnu_core.models import LogBatch
 
 HOOK_API = 1
 
@@ -19,6 +20,13 @@ def store_result(engine: Engine, worker: Worker, task: Task, result: WorkerResul
     from mahavishnu_sqlite.store import keep_result
 
     return keep_result(engine, worker, task, result)
+
+
+@hookimpl
+def store_log(engine: Engine, worker: Worker, batch: LogBatch) -> Awaitable[None]:
+    from mahavishnu_sqlite.store import keep_log
+
+    return keep_log(engine, worker, batch)
 
 
 @hookimpl

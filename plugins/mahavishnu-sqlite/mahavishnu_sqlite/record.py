@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -16,7 +16,7 @@ _MOST_CHARACTERS = 200_000_000
 
 
 @attrs.frozen
-class Record:
+class ResultRecord:
     """One row of the table ``results``, field by field; any of them can be written without an error."""
 
     task_id: str
@@ -44,12 +44,12 @@ class Record:
     """All of the result's metadata, as JSON: what the columns cannot hold exactly is exact here."""
 
 
-def record_of(worker: Worker, task: Task, result: WorkerResult) -> Record:
+def record_of(worker: Worker, task: Task, result: WorkerResult) -> ResultRecord:
     """Raises StorageError for what no database can take: texts of hundreds of megabytes, cyclic metadata."""
     known = result.metadata
     usage = known.get("usage")
     tokens = usage if isinstance(usage, dict) else {}
-    record = Record(
+    record = ResultRecord(
         task_id=storable(task.task_id),
         worker_id=storable(worker.worker_id),
         worker_type=storable(worker.type.name),
@@ -73,7 +73,8 @@ def record_of(worker: Worker, task: Task, result: WorkerResult) -> Record:
         timestamp=storable(result.timestamp),
         metadata=_to_json(known, task.task_id),
     )
-    _check_size(record)
+    texts = (record.prompt, record.output or "", record.error or "", record.metadata)
+    check_size(f"the result of task {record.task_id!r}", texts, "read it in the state directory")
     return record
 
 
@@ -85,6 +86,14 @@ def result_from(row: Mapping[str, JSON]) -> WorkerResult:
 def storable(text: str) -> str:
     """The text with each lone surrogate, which UTF-8 cannot hold, written out as ``\\udc80``."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def check_size(what: str, texts: Iterable[str], advice: str) -> None:
+    """Raises StorageError for more than a row can take."""
+    if sum(map(len, texts)) > _MOST_CHARACTERS:
+        raise StorageError(
+            f"{what} has over {_MOST_CHARACTERS} characters, too many for a database: {advice}"
+        )
 
 
 def _text(value: JSON) -> str | None:
@@ -111,12 +120,3 @@ def _to_json(metadata: Mapping[str, JSON], task_id: str) -> str:
         return json.dumps(metadata)
     except (TypeError, ValueError, RecursionError) as error:
         raise StorageError(f"the metadata of task {task_id!r} cannot be written as JSON: {error}") from error
-
-
-def _check_size(record: Record) -> None:
-    texts = (record.prompt, record.output or "", record.error or "", record.metadata)
-    if sum(map(len, texts)) > _MOST_CHARACTERS:
-        raise StorageError(
-            f"the result of task {record.task_id!r} has over {_MOST_CHARACTERS} characters, too many for a "
-            "database: read it in the state directory"
-        )

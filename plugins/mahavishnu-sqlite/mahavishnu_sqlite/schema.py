@@ -61,7 +61,35 @@ CREATE TRIGGER results_changed AFTER UPDATE ON results BEGIN
 END;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+_VERSION_2 = """
+CREATE TABLE logs (
+    id INTEGER PRIMARY KEY,
+    worker_id TEXT NOT NULL,
+    worker_type TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    created TEXT NOT NULL,
+    text TEXT NOT NULL,
+    UNIQUE (worker_id, first)
+) STRICT;
+
+CREATE VIRTUAL TABLE logs_text USING fts5 (text, content = 'logs', content_rowid = 'id');
+
+CREATE TRIGGER logs_added AFTER INSERT ON logs BEGIN
+    INSERT INTO logs_text (rowid, text) VALUES (new.id, new.text);
+END;
+
+CREATE TRIGGER logs_removed AFTER DELETE ON logs BEGIN
+    INSERT INTO logs_text (logs_text, rowid, text) VALUES ('delete', old.id, old.text);
+END;
+
+CREATE TRIGGER logs_changed AFTER UPDATE ON logs BEGIN
+    INSERT INTO logs_text (logs_text, rowid, text) VALUES ('delete', old.id, old.text);
+    INSERT INTO logs_text (rowid, text) VALUES (new.id, new.text);
+END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 """Each script leads from the version before it; a database's version is how many of them it has had."""
 
 

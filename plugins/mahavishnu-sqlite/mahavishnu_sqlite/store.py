@@ -1,4 +1,4 @@
-"""Many callers, one writer: results that come while a transaction is under way go into the next one."""
+"""Many callers, one writer: what comes while a transaction is under way goes into the next one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import attrs
 import trio
 
 from mahavishnu_core.errors import StorageError
-from mahavishnu_sqlite.database import Database
-from mahavishnu_sqlite.record import Record, record_of
+from mahavishnu_sqlite.database import Database, Record
+from mahavishnu_sqlite.logs import log_record_of
+from mahavishnu_sqlite.record import record_of
 
 if TYPE_CHECKING:
     from mahavishnu_core import Engine, Task, Worker, WorkerResult
+    from mahavishnu_core.models import LogBatch
 
 FILE_NAME = "results.sqlite3"
 _PATIENCE_SECONDS = 5.0
@@ -25,6 +27,12 @@ _READERS = 4
 async def keep_result(engine: Engine, worker: Worker, task: Task, result: WorkerResult) -> None:
     """Keep a result in the engine's state directory, once. Raises StorageError."""
     record = record_of(worker, task, result)
+    await (await _store_of(engine)).keep(record)
+
+
+async def keep_log(engine: Engine, worker: Worker, batch: LogBatch) -> None:
+    """Keep some lines of a worker's log, without secrets, once. Raises StorageError."""
+    record = log_record_of(worker, batch, engine.secrets_of(worker))
     await (await _store_of(engine)).keep(record)
 
 
@@ -63,7 +71,7 @@ class _Entry:
 
 @attrs.define(eq=False)
 class Store:
-    """Keeps and finds results. ``commits`` counts the transactions that were written."""
+    """Keeps and finds results and lines of logs. ``commits`` counts the transactions that were written."""
 
     _database: Database
     _writer: trio.CapacityLimiter
@@ -73,7 +81,7 @@ class Store:
     commits: int = 0
 
     async def keep(self, record: Record) -> None:
-        """Return when the record is safe on the disk; a task that is there already stays as it is.
+        """Return when the record is safe on the disk; what is there already stays as it is.
 
         Raises StorageError. If it is cancelled, the record may be kept or not: keep it again to be sure.
         """
@@ -94,7 +102,7 @@ class Store:
     async def _write_pending(self) -> None:
         """Write all that waits in one transaction; whoever is cancelled meanwhile harms nobody else."""
         batch, self._pending = self._pending, []
-        failure: StorageError | None = StorageError("the results were not written: the writer broke off")
+        failure: StorageError | None = StorageError("nothing was written: the writer broke off")
         try:
             with trio.CancelScope(shield=True):
                 records = [entry.record for entry in batch]

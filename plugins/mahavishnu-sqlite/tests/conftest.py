@@ -1,4 +1,4 @@
-"""What the tests of the SQLite storage share: made-up results, and an engine that can only hold things."""
+"""What the tests of the SQLite storage share: made-up results and logs, and an engine that holds things."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import pytest
 import trio
 
 from mahavishnu_core import Task, Worker, WorkerResult, WorkerStatus, WorkerType
-from mahavishnu_sqlite.record import Record, record_of
+from mahavishnu_core.models import LogBatch
+from mahavishnu_sqlite.logs import LogRecord, log_record_of
+from mahavishnu_sqlite.record import ResultRecord, record_of
 
 
 @attrs.define
 class FakeEngine:
     state_dir: Path
     stack: AsyncExitStack
+    secrets: tuple[str, ...] = ()
     held: dict[str, object] = attrs.field(factory=dict)
     opening: trio.Lock = attrs.field(factory=trio.Lock)
 
@@ -27,6 +30,9 @@ class FakeEngine:
             if key not in self.held:
                 self.held[key] = await self.stack.enter_async_context(opener())
         return self.held[key]
+
+    def secrets_of(self, worker):
+        return self.secrets
 
 
 @pytest.fixture
@@ -63,8 +69,26 @@ def parts() -> Callable[..., Parts]:
 
 
 @pytest.fixture
-def record(parts) -> Callable[..., Record]:
+def record(parts) -> Callable[..., ResultRecord]:
     return lambda *args, **fields: record_of(*parts(*args, **fields))
+
+
+@pytest.fixture
+def batch() -> Callable[..., tuple[Worker, LogBatch]]:
+    """Makes a worker and some lines of its log, counted from ``first``."""
+
+    def make(
+        *lines: str, first: int = 1, worker_id: str = "w1", created: str = "2026-01-01"
+    ) -> tuple[Worker, LogBatch]:
+        kind = WorkerType(name="debug-monitor", agent="generic")
+        return Worker(worker_id, kind, Path("/repo"), "2026-01-01"), LogBatch(first, lines, created)
+
+    return make
+
+
+@pytest.fixture
+def log(batch) -> Callable[..., LogRecord]:
+    return lambda *lines, **fields: log_record_of(*batch(*lines, **fields), secrets=())
 
 
 @pytest.fixture

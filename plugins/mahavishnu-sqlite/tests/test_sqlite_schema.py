@@ -6,12 +6,14 @@ import threading
 from contextlib import closing
 
 import pytest
+import trio
 
 from mahavishnu_core.errors import StorageError
 from mahavishnu_sqlite.schema import MIGRATIONS, prepare
 from mahavishnu_sqlite.store import open_store
 
-SECOND = """
+NEWEST = len(MIGRATIONS)
+NEXT = """
 ALTER TABLE results ADD COLUMN note TEXT;
 
 CREATE TRIGGER noted AFTER INSERT ON results BEGIN
@@ -23,6 +25,19 @@ END;
 def upgrade(path, *scripts):
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         prepare(connection, path, (*MIGRATIONS, *scripts))
+
+
+def made_by_version_1(path):
+    """A database as the first version of this plugin left it, with one result."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        prepare(connection, path, MIGRATIONS[:1])
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(
+            "INSERT INTO results (task_id, worker_id, worker_type, agent, place, workspace, session_id,"
+            " status, prompt, output, duration_seconds, created, timestamp, metadata)"
+            " VALUES ('old.1', 'old', 'shell', 'shell', 'local', '/repo', '', 'completed', 'say', 'hello', 1,"
+            " '2026-01-01', '2026-01-01', '{\"task_id\": \"old.1\"}')"
+        )
 
 
 async def keep(path, *records):
@@ -38,21 +53,44 @@ async def test_a_new_database_needs_no_backup(path, record):
 
 async def test_an_older_database_is_brought_up_to_date_after_a_backup(path, record, rows):
     await keep(path, record())
-    upgrade(path, SECOND)
+    upgrade(path, NEXT)
     assert rows("SELECT task_id, note FROM results") == [("w1.1", None)]
-    assert rows("PRAGMA user_version") == [(2,)]
-    backup = path.with_name("results.sqlite3.backup-v1")
+    assert rows("PRAGMA user_version") == [(NEWEST + 1,)]
+    backup = path.with_name(f"results.sqlite3.backup-v{NEWEST}")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     async with open_store(backup) as store:
         assert len(await store.search("hello", 10)) == 1
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, backup.name]
 
 
+async def test_a_database_of_version_1_gets_its_logs_and_keeps_its_results(path, record, log, rows):
+    made_by_version_1(path)
+    async with open_store(path) as store:
+        for each in (record("w1.1"), log("hello", first=3)):
+            await store.keep(each)
+        found = await store.search("hello", 10)
+    assert [each.metadata.get("task_id") for each in found] == ["w1.1", "old.1", None]
+    assert found[2].metadata["log"] == {"first": 3, "last": 3}
+    assert rows("PRAGMA user_version") == [(NEWEST,)]
+    with closing(sqlite3.connect(path.with_name("results.sqlite3.backup-v1"))) as backup:
+        assert backup.execute("PRAGMA user_version").fetchone() == (1,)
+        assert backup.execute("SELECT task_id FROM results").fetchall() == [("old.1",)]
+
+
+async def test_engines_that_find_a_database_of_version_1_at_once_all_keep_their_lines(path, log, rows):
+    made_by_version_1(path)
+    async with trio.open_nursery() as nursery:
+        for number in range(1, 9):
+            nursery.start_soon(keep, path, log("line", first=number))
+    assert rows("SELECT count(*) FROM logs") == [(8,)]
+    assert rows() == [("old.1",)]
+
+
 async def test_a_migration_that_fails_changes_nothing(path, record, rows):
     await keep(path, record())
     with pytest.raises(sqlite3.OperationalError):
-        upgrade(path, SECOND, "CREATE TABLE more (a);\nSELECT nonsense;\n")
-    assert rows("PRAGMA user_version") == [(1,)]
+        upgrade(path, NEXT, "CREATE TABLE more (a);\nSELECT nonsense;\n")
+    assert rows("PRAGMA user_version") == [(NEWEST,)]
     await keep(path, record("w1.2"))
     assert rows() == [("w1.1",), ("w1.2",)]
 
@@ -63,23 +101,25 @@ async def test_engines_that_migrate_at_once_migrate_once(path, record, rows):
 
     def migrate():
         ready.wait()
-        upgrade(path, SECOND)
+        upgrade(path, NEXT)
 
     threads = [threading.Thread(target=migrate) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert rows("PRAGMA user_version") == [(2,)]
-    with closing(sqlite3.connect(path.with_name("results.sqlite3.backup-v1"))) as backup:
-        assert backup.execute("PRAGMA user_version").fetchone() == (1,)
+    assert rows("PRAGMA user_version") == [(NEWEST + 1,)]
+    with closing(sqlite3.connect(path.with_name(f"results.sqlite3.backup-v{NEWEST}"))) as backup:
+        assert backup.execute("PRAGMA user_version").fetchone() == (NEWEST,)
 
 
 async def test_a_database_from_the_future_is_refused_and_left_alone(path, record):
     await keep(path, record())
-    upgrade(path, SECOND)
+    upgrade(path, NEXT)
     before = path.read_bytes()
-    with pytest.raises(StorageError, match=r"schema 2, this one knows 1.*upgrade mahavishnu-sqlite"):
+    with pytest.raises(
+        StorageError, match=rf"schema {NEWEST + 1}, this one knows {NEWEST}.*upgrade mahavishnu-sqlite"
+    ):
         await keep(path, record("w1.2"))
     assert path.read_bytes() == before
 

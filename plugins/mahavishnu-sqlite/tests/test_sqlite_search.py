@@ -15,7 +15,9 @@ async def store(path):
 
 
 async def found(store, text, limit=10):
-    return [result.metadata["task_id"] for result in await store.search(text, limit)]
+    """Ids of tasks, and of batches of logs the numbers of their first lines."""
+    results = await store.search(text, limit)
+    return [result.metadata.get("task_id") or result.metadata["log"]["first"] for result in results]
 
 
 async def test_prompt_output_and_error_are_searched(store, record):
@@ -64,6 +66,13 @@ async def test_nothing_in_the_text_is_an_operator(store, record, text):
     assert await found(store, text) == ["w1.1"]
 
 
+@pytest.mark.parametrize("text", OPERATORS + AWKWARD)
+async def test_nothing_in_the_text_is_an_operator_for_logs(store, log, text):
+    await store.keep(log(f"before {text} after"))
+    await store.keep(log("something else", first=2))
+    assert await found(store, text) == [1]
+
+
 @given(st.text(st.characters()))
 def test_every_word_is_quoted(text):
     query = as_words(text)
@@ -85,3 +94,37 @@ async def test_what_comes_after_a_nul_is_found(store, record):
     await store.keep(record("w1.1", output="before\0beyond ==>"))
     assert await found(store, "beyond") == ["w1.1"]
     assert await found(store, "==>") == ["w1.1"]
+
+
+@pytest.mark.parametrize("text", ["needle", "eedl", ""])
+async def test_logs_come_after_results_and_the_limit_is_for_both(store, record, log, text):
+    for number in (1, 2):
+        await store.keep(log("a needle", first=number, created=f"2026-02-0{number}"))
+        await store.keep(
+            record(f"w1.{number}", output="one needle in much hay", timestamp=f"2026-01-0{number}")
+        )
+    assert await found(store, text) == ["w1.2", "w1.1", 2, 1]
+    assert await found(store, text, 3) == ["w1.2", "w1.1", 2]
+    assert await found(store, text, 2) == ["w1.2", "w1.1"]
+    assert await found(store, text, 0) == []
+
+
+async def test_the_log_that_matches_better_comes_first(store, log):
+    await store.keep(log("parser", *["and other things"] * 50, first=1, created="2026-01-02"))
+    await store.keep(log(*["parser"] * 10, first=60, created="2026-01-01"))
+    assert await found(store, "parser") == [60, 1]
+
+
+async def test_all_words_must_occur_in_one_batch_of_a_log(store, log):
+    await store.keep(log("write a parser", "in rust", first=1))
+    await store.keep(log("write a parser", "in python", first=3))
+    assert await found(store, "rust parser") == [1]
+    assert await found(store, "rust python") == []
+
+
+async def test_parts_of_words_are_looked_for_only_where_neither_has_the_word(store, record, log):
+    await store.keep(record("w1.1", output="raised KeyboardInterrupt"))
+    await store.keep(log("Interrupt 7"))
+    assert await found(store, "interrupt") == [1]
+    assert await found(store, "boardinterrupt") == ["w1.1"]
+    assert await found(store, "nterrupt") == ["w1.1", 1]

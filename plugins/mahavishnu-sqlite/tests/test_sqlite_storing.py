@@ -134,6 +134,36 @@ async def test_a_full_disk_fails_the_batch_whole_and_is_recovered_from(path, rec
     assert rows("PRAGMA integrity_check") == [("ok",)]
 
 
+async def test_a_full_disk_fails_lines_of_a_log_too_and_what_is_written_with_them(path, record, log, rows):
+    failures = []
+
+    async def keep(each):
+        try:
+            await store.keep(each)
+        except StorageError as error:
+            failures.append(str(error))
+
+    both = [record("w1.2"), log("x" * 1_000_000)]
+    async with open_store(path) as store:
+        await store.keep(log("early", first=9))
+        with files_no_longer_than(200_000), held_by_another(path) as other:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(keep, record("w1.1"))
+                await wait_all_tasks_blocked()
+                for each in both:  # come while that waits, and so go into one transaction
+                    nursery.start_soon(keep, each)
+                await wait_all_tasks_blocked()
+                other.execute("ROLLBACK")
+        assert len(failures) == 2
+        assert all("cannot be written" in failure for failure in failures)
+        assert rows() == [("w1.1",)]
+        for each in both:
+            await store.keep(each)
+    assert rows() == [("w1.1",), ("w1.2",)]
+    assert rows("SELECT first, last, length(text) FROM logs") == [(9, 9, 5), (1, 1, 1_000_000)]
+    assert rows("PRAGMA integrity_check") == [("ok",)]
+
+
 async def test_a_database_found_damaged_after_a_fault_is_not_written(path, record):
     async with open_store(path) as store:
         for number in range(300):

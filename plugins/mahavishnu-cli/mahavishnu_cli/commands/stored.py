@@ -47,7 +47,8 @@ _EXIT_NOT_KEPT = 4
 def search(start: Start, text: str, limit: int, as_json: bool) -> int:
     """Search the stored results for words.
 
-    Prompts, outputs and errors are searched, in every storage that can.
+    Prompts, outputs and errors are searched, and the lines of logs, in every storage that can. Results come
+    first.
     """
     if not start.app.host.implementers("search_results"):
         raise MissingError("no storage that can search is installed: 'pip install mahavishnu-sqlite'")
@@ -68,7 +69,7 @@ def search(start: Start, text: str, limit: int, as_json: bool) -> int:
 async def search_storages(
     manager: WorkerManager, text: str, limit: int
 ) -> tuple[list[WorkerResult], dict[str, str]]:
-    """What all storages find, best first, each task once; and by name the storages that fail, and why."""
+    """What all storages find, best first, each once; and by name the storages that fail, and why."""
     engine = manager.engine
     answers = engine.app.host.all("search_results", engine=engine, text=text, limit=limit)
     found: dict[str, list[WorkerResult]] = {}
@@ -83,9 +84,19 @@ async def search_storages(
     async with trio.open_nursery() as nursery:
         for storage, answer in answers:
             nursery.start_soon(ask, storage, cast("Awaitable[Sequence[WorkerResult]]", answer))
-    in_order = [result for storage, _ in answers for result in found.get(storage, ())]
-    once = {result.metadata.get("task_id"): result for result in reversed(in_order)}
-    return list(reversed(once.values()))[:limit], failures
+    once: dict[object, WorkerResult] = {}
+    for storage, _ in answers:
+        for result in found.get(storage, ()):
+            once.setdefault(_known_by(result), result)
+    return list(once.values())[:limit], failures
+
+
+def _known_by(result: WorkerResult) -> object:
+    """The id of its task; of lines of a log, whose they are and where they begin."""
+    match result.metadata.get("log"):
+        case {"first": int(first)}:
+            return result.worker_id, first
+    return result.metadata.get("task_id")
 
 
 @click.command(
@@ -132,7 +143,7 @@ def _lines(task: Task, prompt: str, result: WorkerResult) -> Iterable[str]:
     facts = {
         "task": f"{task.task_id} ({told.get('worker_type')})",
         "status": outcome(result),
-        "given": f"{task.created}, {task.timeout_seconds:g} s at most",
+        "given": task.created + (f", {task.timeout_seconds:g} s at most" if task.timeout_seconds else ""),
         "ended": result.timestamp,
         "session": told.get("session_id"),
         "model": told.get("model"),
