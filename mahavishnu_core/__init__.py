@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mahavishnu_core import (
         app,
         catalog,
+        debug_log,
         errors,
         events,
         health,
@@ -58,6 +59,7 @@ __all__ = [
     "WorkerType",
     "app",
     "catalog",
+    "debug_log",
     "errors",
     "events",
     "health",

@@ -29,6 +29,8 @@ class App:
     config_dir: Path | None = None
     environ: Mapping[str, str] = attrs.field(factory=lambda: os.environ)
     overrides: Mapping[str, JSON] = attrs.field(factory=dict)
+    debug: bool = False
+    """Whether engines write what happens in them into the debug log."""
     _loaded: Loaded | None = None
     _catalog: Catalog | None = None
 
@@ -85,12 +87,13 @@ def load_app(
     environ: Mapping[str, str] = os.environ,
     overrides: Mapping[str, JSON] | None = None,
     host: Host | None = None,
+    debug: bool = False,
 ) -> App:
     """The app as installed: all plugins (or those of ``host``), the user's settings, the platform's state."""
     from mahavishnu_core.state import StateDir, state_dir_path
 
     host = load_plugins(environ) if host is None else host
-    return App(host, StateDir(state_dir_path(environ)), config_dir, environ, overrides or {})
+    return App(host, StateDir(state_dir_path(environ)), config_dir, environ, overrides or {}, debug)
 
 
 def _listed(kinds: object) -> Iterable[object]:

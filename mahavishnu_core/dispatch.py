@@ -76,9 +76,10 @@ def require_program(kind: WorkerType, workspace: Path) -> None:
 async def launch(engine: Engine, worker: Worker, task: Task, *, detached: bool) -> Run:
     """Have a task's command run by the worker's place. Raises PluginError, MissingError."""
     agent, settings = worker.type.agent, engine.app.loaded.settings
-    command = engine.app.host.ask("execute", worker=worker, task=task)
+    plugin, command = engine.app.host.answered("execute", worker=worker, task=task) or (None, None)
     if not isinstance(command, Command):
         raise PluginError(f"no plugin carries out tasks of agent {agent!r} (type {worker.type.name!r})")
+    engine.record("command", task, plugin=plugin, argv=[*command.argv], prompt=task.prompt)
     command = attrs.evolve(
         command,
         pass_env=(*command.pass_env, *worker.type.pass_env, *settings.pass_env),

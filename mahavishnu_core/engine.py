@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import attrs
 import trio
 
+from mahavishnu_core.debug_log import DebugLog, Entry
+from mahavishnu_core.debugging import debugging, entries_of
 from mahavishnu_core.errors import MahavishnuError, PluginError
 from mahavishnu_core.events import Event, TaskEvent
 from mahavishnu_core.host import awaited
+from mahavishnu_core.models import Task, Worker
 from mahavishnu_core.observers import observing
 from mahavishnu_core.text import one_line, redact, secrets_in
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mahavishnu_core.app import App
-    from mahavishnu_core.models import LogBatch, Task, Worker, WorkerResult
+    from mahavishnu_core.models import JSON, LogBatch, WorkerResult
 
 T = TypeVar("T")
 STORE_PATIENCE = 30.0
@@ -56,6 +60,8 @@ class Engine:
     storage_failures: list[StorageFailure] = attrs.field(factory=list)
     stored_in: set[str] = attrs.field(factory=set)
     """Storages that have taken a result from this engine."""
+    log: DebugLog | None = None
+    """Where what happens here is written down, if that is wanted."""
     settling: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for one verdict: one a turn of the loop, so that a free slot is filled before many are given."""
     _held: dict[str, object] = attrs.field(factory=dict)
@@ -83,17 +89,31 @@ class Engine:
     def notify(self, text: str) -> None:
         """Tell whoever waits what takes so long: one line, each replaces the last."""
         line = one_line(redact(text, self.secrets), _NOTICE_WIDTH)
+        self.record("waiting", text=line)
         for listener in tuple(self.listeners):
             listener(line)
 
-    def tell(self, task: Task, first_seq: int, events: list[Event]) -> None:
-        """Show events to all observers."""
-        if not self.observers:
+    def record(
+        self, event: str, task: Task | None = None, *, plugin: str | None = None, **facts: JSON
+    ) -> None:
+        """Write into the debug log what has happened; nothing where there is none."""
+        if self.log is not None:
+            worker_id, task_id = (task.worker_id, task.task_id) if task else (None, None)
+            self.log.write(Entry(event, worker_id, task_id, plugin, facts))
+
+    def tell(self, task: Task, first_seq: int, events: list[Event], plugin: str) -> None:
+        """Show events to all observers; ``plugin`` is whose parser has read them."""
+        if not self.observers and self.log is None:
             return
-        for seq, event in enumerate(events, first_seq):
-            item = TaskEvent(task.worker_id, task.task_id, seq, event)
-            for observer in self.observers:
+        items = [
+            TaskEvent(task.worker_id, task.task_id, seq, event) for seq, event in enumerate(events, first_seq)
+        ]
+        for observer in self.observers:
+            for item in items:
                 observer(item)
+        # what a standing worker puts out may be the log itself
+        if self.log is not None and task.timeout_seconds is not None:
+            self.log.write(*entries_of(items, plugin))
 
     async def store(self, worker: Worker, task: Task, result: WorkerResult) -> None:
         """Have every storage keep a result; those that have it already are not asked to do it again."""
@@ -104,7 +124,9 @@ class Engine:
             for storage, answer in answers:
                 if state.is_stored(task, storage):
                     continue
-                if (reason := await _why_not_kept(answer)) is None:
+                reason = await _why_not_kept(answer)
+                self.record("stored" if reason is None else "not_stored", task, plugin=storage, reason=reason)
+                if reason is None:
                     self.stored_in.add(storage)
                     state.mark_stored(task, storage)
                 else:
@@ -113,27 +135,48 @@ class Engine:
         if complete:
             state.mark_done(task)
 
-    async def store_log(self, worker: Worker, batch: LogBatch) -> dict[str, str]:
-        """Have all storages keep some lines of a worker's log; by name those that could not, with the reason.
+    async def store_log(self, worker: Worker, batch: LogBatch) -> dict[str, str | None]:
+        """Have all storages keep some lines of a worker's log; each by name, with the reason if it could not.
 
-        Give them the same batch again: each keeps it once.
+        Give them the same batch again then: each keeps it once.
         """
         answers = self.app.host.attempts("store_log", engine=self, worker=worker, batch=batch)
         with _discarding(answers):
-            reasons = {storage: await _why_not_kept(answer) for storage, answer in answers}
-        return {storage: reason for storage, reason in reasons.items() if reason is not None}
+            return {storage: await _why_not_kept(answer) for storage, answer in answers}
 
     async def ask(self, hook: str, kind: type[T], **arguments: object) -> T | None:
         """The first answer to an async hook, awaited; None where nobody answers."""
-        answer = self.app.host.ask(hook, engine=self, **arguments)
-        if answer is None:
+        found = self.app.host.answered(hook, engine=self, **arguments)
+        if found is None:
             return None
+        plugin, answer = found
+        began, failure = trio.current_time(), "it was cancelled"
         try:
-            return await awaited(answer, kind)
-        except MahavishnuError:
+            result = await awaited(answer, kind)
+            failure = ""
+        except MahavishnuError as error:
+            failure = str(error)
             raise
         except Exception as error:
-            raise PluginError(f"{hook} failed: {type(error).__name__}: {error}") from error
+            failure = f"{type(error).__name__}: {error}"
+            raise PluginError(f"{hook} failed: {failure}") from error
+        finally:
+            self._record_call(hook, plugin, arguments, trio.current_time() - began, failure)
+        return result
+
+    def _record_call(
+        self, hook: str, plugin: str, arguments: Mapping[str, object], seconds: float, failure: str
+    ) -> None:
+        if self.log is not None:
+            worker, task = arguments.get("worker"), arguments.get("task")
+            entry = Entry(
+                hook,
+                worker.worker_id if isinstance(worker, Worker) else None,
+                task.task_id if isinstance(task, Task) else None,
+                plugin,
+                {"seconds": round(seconds, 6), "error": failure or None},
+            )
+            self.log.write(entry)
 
 
 @asynccontextmanager
@@ -141,8 +184,11 @@ async def open_engine(app: App, max_concurrent: int) -> AsyncIterator[Engine]:
     """An engine on a state directory, which is made where there is none. Raises StateDirError."""
     app.state.prepare()
     async with trio.open_nursery() as nursery:
-        async with observing(app.host, nursery) as observers:
-            yield Engine(app, nursery, max_concurrent, secrets_in(os.environ), observers)
+        engine = Engine(app, nursery, max_concurrent, secrets_in(os.environ))
+        with debugging(engine):
+            async with observing(app.host, nursery) as observers:
+                engine.observers += observers
+                yield engine
         nursery.cancel_scope.cancel()
 
 

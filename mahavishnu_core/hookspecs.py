@@ -65,10 +65,10 @@ class Engine(Protocol):
         """The values that must not show in a worker's texts: of the environment, and of its type's."""
         ...
 
-    async def store_log(self, worker: Worker, batch: LogBatch) -> Mapping[str, str]:
-        """Have all storages keep some lines of a worker's log; by name those that could not, with the reason.
+    async def store_log(self, worker: Worker, batch: LogBatch) -> Mapping[str, str | None]:
+        """Have all storages keep some lines of a worker's log; each by name, with the reason if it could not.
 
-        Give them the same batch again: each keeps it once.
+        Give them the same batch again then: each keeps it once.
         """
         ...
 

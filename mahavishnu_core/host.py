@@ -60,6 +60,8 @@ class Host:
         self.refused: list[Refused] = []
         self.blocked: list[Blocked] = []
         """Where plugins did not come back for a while, once for each hook."""
+        self.on_refused: Callable[[Refused], None] | None = None
+        """Told of each plugin that is cut off later on."""
         self._plugins = plugins
         self._own: set[str] = set()
         """Parts of the core itself: they are not watched."""
@@ -176,8 +178,11 @@ class Host:
             return
         is_blocked = isinstance(error, HookBlocked)
         reason = _explain(error) if is_blocked else f"{hook} failed: {_explain(error)}"
-        self.refused.append(Refused(name, self.distribution(name), reason, error, hook))
+        refused = Refused(name, self.distribution(name), reason, error, hook)
+        self.refused.append(refused)
         self._cut[name, hook] = reason
+        if self.on_refused is not None:
+            self.on_refused(refused)
 
     def implementers(self, hook: str) -> list[str]:
         """The names of the plugins that implement a hook, in order of loading."""

@@ -289,6 +289,7 @@ class WorkerManager:
         timeout = timeout_seconds or worker.type.timeout_seconds
         timeout = timeout or self.app.loaded.settings.worker_timeout_seconds
         task = state.add_task(worker, checked_prompt(prompt), timeout, idempotency_key)
+        self.engine.record("task_given", task, worker_type=worker.type.name, timeout_seconds=timeout)
         try:
             run = self._runs[task.task_id] = take_up(self.engine, worker, task)
         except MahavishnuError as error:

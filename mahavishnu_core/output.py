@@ -40,6 +40,8 @@ class TaskOutput:
 
     _engine: Engine
     _task: Task
+    _plugin: str
+    """Whose parser reads it."""
     _reader: StreamReader
     tally: Tally
     size: int = 0
@@ -85,13 +87,13 @@ class TaskOutput:
             first = self.tally.events + 1
             self.tally.add(events)
             self._results_at += [place] * (len(self.tally.finished) - len(self._results_at))
-            self._engine.tell(self._task, first, events)
+            self._engine.tell(self._task, first, events, self._plugin)
 
 
 def open_output(engine: Engine, worker: Worker, task: Task) -> TaskOutput:
     """The output of a task with the parser of its agent. Raises PluginError where no plugin has one."""
-    reader = _reader_of(engine.app.host, worker, task)
-    return TaskOutput(engine, task, reader, Tally(keeps_text=not worker.type.is_plain))
+    plugin, reader = _reader_of(engine.app.host, worker, task)
+    return TaskOutput(engine, task, plugin, reader, Tally(keeps_text=not worker.type.is_plain))
 
 
 def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
@@ -99,7 +101,7 @@ def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
 
     A list comes for each piece of its output that is read. Raises PluginError where no plugin reads it.
     """
-    reader = _reader_of(app.host, app.state.worker(task.worker_id), task)
+    _, reader = _reader_of(app.host, app.state.worker(task.worker_id), task)
     ended = app.state.exit(task) or _never_begun(app.state.result(task))
     with suppress(FileNotFoundError), closing(open_files(task)) as files:
         while (piece := files.read(is_over=ended is not None)) is not None:
@@ -108,15 +110,15 @@ def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
         yield reader.end(ended, _stderr(task))
 
 
-def _reader_of(host: Host, worker: Worker, task: Task) -> StreamReader:
-    """What reads a task, its plugin's parser watched. Raises PluginError where no plugin has one."""
+def _reader_of(host: Host, worker: Worker, task: Task) -> tuple[str, StreamReader]:
+    """Which plugin reads a task, and what does, watched. Raises PluginError where no plugin has a parser."""
     found = host.answered("parse_progress", worker=worker, task=task)
     if found is None:
         raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: is it installed?")
     plugin, parser = found[0], cast("Parser", found[1])
     watch = host.watch(plugin, "its parser")
     watched = parser if watch is None else _WatchedParser(parser, watch)
-    return StreamReader(watched, worker.type.progress_tracking)
+    return plugin, StreamReader(watched, worker.type.progress_tracking)
 
 
 def _never_begun(result: WorkerResult | None) -> Exit | None:

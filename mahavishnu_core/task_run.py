@@ -110,6 +110,7 @@ class TaskRun:
     async def cancel(self, grace_seconds: float = TERM_GRACE) -> None:
         """End the command's family; ``carry_out`` returns a cancelled result, unless a real one was first."""
         self._is_cancelled = True
+        self.engine.record("task_cancelled", self.task, grace_seconds=grace_seconds)
         if self._run is None:
             self._waiting.cancel()
         else:
@@ -127,6 +128,7 @@ class TaskRun:
             await self._run.end("cancelled", TERM_GRACE)
         await self._run.started()
         self.started_at = trio.current_time()
+        self.engine.record("task_started", self.task)
         return await self._follow()
 
     async def _follow(self) -> Exit:
@@ -161,6 +163,7 @@ class TaskRun:
         cause = self._due()
         if cause is not None and self._asked is None and self._run is not None:
             self._asked = cause
+            self.engine.record("limit_reached", self.task, cause=cause)
             await self._run.end(cause, TERM_GRACE)
 
     def _due(self) -> Cause | None:
@@ -184,6 +187,15 @@ class TaskRun:
             result = result_of(self.worker, self.task, seen, self.engine.secrets_of(self.worker))
             self.result = self.engine.app.state.settle(self.task, result)
             self.status = self.result.status
+        self.engine.record(
+            "task_ended",
+            self.task,
+            status=self.status.value,
+            reason=self.result.metadata.get("reason"),
+            exit_code=self.result.exit_code,
+            seconds=self.result.duration_seconds,
+            error=self.result.error,
+        )
         await self.engine.store(self.worker, self.task, self.result)
         return self.result
 

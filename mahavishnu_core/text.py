@@ -24,6 +24,11 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(_escape, text)
 
 
+def escape_json(text: str) -> str:
+    """The same for a JSON text, which stays one: each such character as JSON itself writes it."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def one_line(text: str, width: int = 0) -> str:
     """The text on one line, printable, cut to ``width`` characters where that is not 0."""
     line = printable(" ".join(text.split()))

@@ -529,6 +529,7 @@ async def test_lines_of_a_log_go_to_all_storages_and_those_that_cannot_keep_them
     worker = Worker("w", WorkerType("watcher", "generic"), tmp_path, "2026-01-01T00:00:00+00:00")
     async with WorkerManager(app_of(tmp_path, **storages)) as manager:
         assert await manager.engine.store_log(worker, batch) == {
+            "good": None,
             "hangs": "it has not answered for 30 s",
             "breaks": "OSError: no space left",
         }

@@ -220,7 +220,7 @@ async def test_an_observer_that_is_slow_now_and_then_is_neither_named_nor_cut_of
 
 def tell(engine: Engine, app: App, count: int) -> None:
     task = Task("w.1", "w", "go", 1.0, "", False, "", app.state.root)
-    engine.tell(task, 1, [Text(str(number)) for number in range(count)])
+    engine.tell(task, 1, [Text(str(number)) for number in range(count)], "fake")
 
 
 async def test_what_counts_is_how_often_we_looked_so_that_a_stop_of_the_process_is_one_look(

@@ -75,7 +75,7 @@ class Desk:
             os.close(self._held[0])
             self._held = None
 
-    def tell(self, task: Task, first: int, events: list[Event]) -> None:
+    def tell(self, task: Task, first: int, events: list[Event], plugin: str) -> None:
         """What an engine does with events."""
         assert first == len(self.told) + 1
         self.told += events
@@ -222,7 +222,7 @@ def test_reports_before_any_output_and_after_the_last_are_told(desk: Desk) -> No
 )
 def test_it_is_known_which_results_came_in_time(desk: Desk, bytes_in_time: int | None, in_time: int) -> None:
     reader = StreamReader(GenericParser(), "stream-json")
-    output = TaskOutput(desk, desk.task, reader, Tally())
+    output = TaskOutput(desk, desk.task, "core", reader, Tally())
     ended = attrs.evolve(ENDED, output_bytes=bytes_in_time)
     for _ in range(2):
         desk.put_out(b'{"type": "result"}   ')

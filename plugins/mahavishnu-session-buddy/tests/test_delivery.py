@@ -600,7 +600,8 @@ async def keep_lines(mirror, *batches):
     worker = Worker("k3f9a2b1", WorkerType("watcher", "generic"), Path("/w"), "2026-11-29")
     async with mirror.manager() as manager:
         for batch in batches:
-            assert await manager.engine.store_log(worker, batch) == {}
+            kept = await manager.engine.store_log(worker, batch)
+            assert kept["session-buddy"] is None
 
 
 def batch(first: int, *texts: str) -> LogBatch:

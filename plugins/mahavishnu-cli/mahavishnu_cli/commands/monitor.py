@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 @json_option("one snapshot")
 @click.pass_obj
 def monitor(start: Start, worker_ids: tuple[str, ...], as_json: bool) -> int:
-    """Watch workers until nothing runs any more; standing ones, as a debug monitor is, only where named.
+    """Watch workers until nothing runs any more.
 
     Exit status 0 if all tasks completed: those that were under way, and the latest of each worker that was
-    named. Ctrl-C ends the watching, never a task.
+    named. Standing workers, as debug monitors are, are watched only where they are named. Ctrl-C ends the
+    watching, never a task.
     """
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
