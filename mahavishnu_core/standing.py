@@ -8,6 +8,7 @@ import trio
 
 from mahavishnu_core.dispatch import launch
 from mahavishnu_core.errors import MahavishnuError, UsageError
+from mahavishnu_core.events import Started
 from mahavishnu_core.task_run import take_up
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mahavishnu_core.task_run import TaskRun
 
 PATIENCE = 30.0
-"""Seconds in which a standing worker must have said its first word, on however loaded a machine."""
+"""Seconds in which a standing worker must have started, on however loaded a machine."""
 
 
 def require_takes_tasks(worker: Worker) -> None:
@@ -32,10 +33,10 @@ def require_takes_tasks(worker: Worker) -> None:
 
 
 async def stand_up(engine: Engine, worker: Worker) -> None:
-    """Begin the task of a standing worker; return when it has said its first word.
+    """Begin the task of a standing worker; return when its parser tells that it has started.
 
-    It goes on without this engine then. Raises MahavishnuError when it cannot be begun, ends instead, or says
-    nothing for 30 s; the caller closes the worker.
+    It goes on without this engine then. Raises MahavishnuError when it cannot be begun, ends instead, or has
+    not started after 30 s; the caller closes the worker.
     """
     what = worker.type.description or worker.type.name
     run = take_up(engine, worker, engine.app.state.add_task(worker, what, None))
@@ -48,19 +49,19 @@ async def stand_up(engine: Engine, worker: Worker) -> None:
         run.close()
         raise
     with trio.move_on_after(PATIENCE) as patience:
-        await _first_word(engine, run, launched)
+        await _start(engine, run, launched)
     if patience.cancelled_caught:
-        raise MahavishnuError(f"worker type {worker.type.name!r} has said nothing for {PATIENCE:g} s")
-    if run.result is not None and not run.result.is_success():
-        raise MahavishnuError(f"worker type {worker.type.name!r} did not begin: {run.result.error}")
+        raise MahavishnuError(f"worker type {worker.type.name!r} had not started after {PATIENCE:g} s")
+    if run.output.tally.started is None and run.result is not None:
+        raise MahavishnuError(f"worker type {worker.type.name!r} did not start: {run.result.error}")
 
 
-async def _first_word(engine: Engine, run: TaskRun, launched: Run) -> None:
-    """Return at the first event of a task, or when it has ended."""
+async def _start(engine: Engine, run: TaskRun, launched: Run) -> None:
+    """Return when a task has started, or has ended."""
     heard = trio.Event()
 
     def hear(item: TaskEvent) -> None:
-        if item.task_id == run.task.task_id:
+        if item.task_id == run.task.task_id and isinstance(item.event, Started):
             heard.set()
 
     async def follow() -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import attrs
 import trio
 
+from mahavishnu_core.events import Event, Started
 from mahavishnu_core.markers import hookimpl
-from mahavishnu_core.models import Command, Exit, Task, Worker, WorkerType
+from mahavishnu_core.models import JSON, Command, Exit, Task, Worker, WorkerType
 from mahavishnu_core.stream import GenericParser
 from mahavishnu_core.testing import fakes
 from mahavishnu_core.testing.fakes import FakeRun, FakeStorage, Hang, Leave, Say, Script, app_of
 
 __all__ = [
     "ANSWER",
+    "UP",
     "FakePlace",
     "FakeStorage",
     "Hang",
@@ -22,11 +24,15 @@ __all__ = [
     "Say",
     "Script",
     "SharedPlace",
+    "StandingPlace",
     "app_of",
     "text",
 ]
 
 ANSWER: Script = (Say({"type": "result", "result": "the answer"}), Leave())
+
+UP = Say({"type": "up"})
+"""With which what runs in a ``StandingPlace`` starts."""
 
 
 def text(words: str, after: float = 0.0) -> Say:
@@ -75,3 +81,23 @@ class SharedPlace(FakePlace):
         unknown.running.set()
         unknown.ended.set()
         return unknown
+
+
+class StartingParser(GenericParser):
+    """Takes ``UP`` for a start."""
+
+    def feed(self, lines: Sequence[dict[str, JSON] | str]) -> Iterator[Event]:
+        for line in lines:
+            if line == UP.data:
+                yield Started(session_id=None)
+            else:
+                yield from GenericParser.feed(self, [line])
+
+
+@attrs.define(eq=False)
+class StandingPlace(SharedPlace):
+    """The same, for workers that stand: what they do tells when it has started."""
+
+    @hookimpl
+    def parse_progress(self, worker: Worker, task: Task) -> StartingParser:
+        return StartingParser()

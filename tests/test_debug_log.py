@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from mahavishnu_core import WorkerManager, WorkerType, debug_log
 from mahavishnu_core.debug_log import MOST_BYTES, DebugLog, Entry, path_in, start_of_run
 from mahavishnu_core.markers import hookimpl
-from tests.fakes import ANSWER, FakePlace, FakeStorage, Hang, Leave, Say, SharedPlace, app_of, text
+from tests.fakes import ANSWER, UP, FakePlace, FakeStorage, Hang, Leave, Say, StandingPlace, app_of, text
 
 
 def lines_of(directory: Path) -> list[dict[str, object]]:
@@ -147,8 +147,8 @@ async def test_long_texts_are_cut_and_it_is_said(
 async def test_what_a_standing_worker_puts_out_is_not_logged(
     autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
 ) -> None:
-    place = SharedPlace(nursery, types=(WorkerType("fake", "fake", "fake", standing=True),))
-    place.script = lambda _: (text("a line of the log"), Hang())
+    place = StandingPlace(nursery, types=(WorkerType("fake", "fake", "fake", standing=True),))
+    place.script = lambda _: (text("a line of the log"), UP, Hang())
     app = attrs.evolve(app_of(tmp_path, fake=place), debug=True)
     async with WorkerManager(app) as manager:
         (worker_id,) = await manager.spawn_workers("fake")

@@ -12,23 +12,22 @@ from trio.testing import MockClock
 from mahavishnu_core import WorkerManager, WorkerOrchestratorAdapter, WorkerStatus, WorkerType
 from mahavishnu_core.errors import MahavishnuError, UsageError
 from mahavishnu_core.task_run import TERM_GRACE
-from tests.fakes import Hang, Leave, SharedPlace, app_of, text
+from tests.fakes import ANSWER, UP, Hang, Leave, StandingPlace, app_of, text
 
 STANDING = WorkerType("standing", "fake", "fake", standing=True)
 TYPES = (WorkerType("fake", "fake", "fake"), STANDING)
 
 
 @pytest.fixture
-async def place(nursery: trio.Nursery) -> SharedPlace:
-    """What stands says one thing and hangs; what is given a task answers."""
-    place = SharedPlace(nursery, types=TYPES)
-    answer = place.script
-    place.script = lambda task: (text("up"), Hang()) if task.timeout_seconds is None else answer(task)
+async def place(nursery: trio.Nursery) -> StandingPlace:
+    """What stands starts, and hangs; what is given a task answers."""
+    place = StandingPlace(nursery, types=TYPES)
+    place.script = lambda task: ANSWER if task.timeout_seconds else (text("soon"), UP, Hang())
     return place
 
 
 async def test_it_begins_when_it_is_spawned_and_is_ended_by_close(
-    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
 ) -> None:
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
         (worker_id,) = await manager.spawn_workers("standing")
@@ -41,7 +40,7 @@ async def test_it_begins_when_it_is_spawned_and_is_ended_by_close(
 
 
 async def test_it_takes_no_slot_and_no_task_waits_for_it(
-    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
 ) -> None:
     async with WorkerManager(app_of(tmp_path, fake=place), max_concurrent=1) as manager:
         (standing,) = await manager.spawn_workers("standing")
@@ -56,7 +55,7 @@ async def test_it_takes_no_slot_and_no_task_waits_for_it(
 
 
 async def test_it_goes_on_when_its_engine_ends(
-    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
 ) -> None:
     app = app_of(tmp_path, fake=place)
     async with WorkerManager(app) as manager:
@@ -70,7 +69,7 @@ async def test_it_goes_on_when_its_engine_ends(
 
 
 async def test_no_time_limit_ends_it_while_it_is_followed(
-    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
 ) -> None:
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
         (worker_id,) = await manager.spawn_workers("standing")
@@ -80,7 +79,7 @@ async def test_no_time_limit_ends_it_while_it_is_followed(
         await manager.close_worker(worker_id)
 
 
-async def test_it_takes_no_tasks(autojump_clock: MockClock, place: SharedPlace, tmp_path: Path) -> None:
+async def test_it_takes_no_tasks(autojump_clock: MockClock, place: StandingPlace, tmp_path: Path) -> None:
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
         (worker_id,) = await manager.spawn_workers("standing")
         for give in (manager.execute_task, manager.submit_task):
@@ -94,29 +93,29 @@ async def test_it_takes_no_tasks(autojump_clock: MockClock, place: SharedPlace, 
         await manager.close_worker(worker_id)
 
 
-async def test_one_that_ends_without_a_word_was_not_spawned(
-    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+async def test_one_that_ends_instead_was_not_spawned(
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
 ) -> None:
-    place.script = lambda _: (Leave(3),)
+    place.script = lambda _: (text("not now"), Leave(3))
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
-        with pytest.raises(MahavishnuError, match="'standing' did not begin: exit status 3"):
+        with pytest.raises(MahavishnuError, match="'standing' did not start: exit status 3"):
             await manager.spawn_workers("standing")
         assert manager.app.state.workers() == []
 
 
-async def test_one_that_says_nothing_was_not_spawned_and_is_ended(
-    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+async def test_one_that_does_not_start_was_not_spawned_and_is_ended(
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
 ) -> None:
-    place.script = lambda _: (Hang(),)
+    place.script = lambda _: (text("not yet"), Hang())
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
-        with pytest.raises(MahavishnuError, match="'standing' has said nothing for 30 s"):
+        with pytest.raises(MahavishnuError, match="'standing' had not started after 30 s"):
             await manager.spawn_workers("standing", 2)
         assert manager.app.state.workers() == []
     assert [run.asked[0][0] for run in place.runs] == ["cancelled"]
 
 
 async def test_one_whose_agent_fails_was_not_spawned(
-    autojump_clock: MockClock, place: SharedPlace, tmp_path: Path
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
 ) -> None:
     place.types = (attrs.evolve(STANDING, description="raise"),)
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
