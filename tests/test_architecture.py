@@ -7,6 +7,7 @@ import io
 import statistics
 import sys
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -123,6 +124,22 @@ def test_nothing_imports_asyncio() -> None:
         path for path in paths if "asyncio" in path.read_text()
     ]  # to take all of them apart takes seconds
     assert [str(each) for path in paths for each in imports(path) if each.package == "asyncio"] == []
+
+
+def test_what_is_under_the_gpl_is_in_one_plugin_alone() -> None:
+    users = {path for path in CODE for each in imports(path) if each.package == "iterm2"}
+    assert {path.relative_to(ROOT).parts[1] for path in users} == {"mahavishnu-debug-monitor"}
+    files = [
+        ROOT / "pyproject.toml",
+        *ROOT.glob("plugins/*/pyproject.toml"),
+        *ROOT.glob("contrib/*/pyproject.toml"),
+    ]
+    projects = [tomllib.loads(path.read_text())["project"] for path in files]
+    licenses = {project["name"]: project.get("license") for project in projects}
+    assert licenses.pop("mahavishnu-debug-monitor") == "GPL-2.0-or-later"
+    assert [name for name, license in licenses.items() if license not in {"MIT", None}] == []
+    needs = [project["name"] for project in projects if "debug-monitor" in str(project["dependencies"])]
+    assert needs == []
 
 
 def test_every_implementation_of_a_hook_is_a_plain_function() -> None:

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from mahavishnu_core import WorkerManager, WorkerType, debug_log
-from mahavishnu_core.debug_log import MOST_BYTES, DebugLog, Entry, path_in, start_of_run
+from mahavishnu_core.debug_log import MOST_BYTES, DebugLog, Entry, last_line, path_in, start_of_run
 from mahavishnu_core.markers import hookimpl
 from tests.fakes import ANSWER, UP, FakePlace, FakeStorage, Hang, Leave, Say, StandingPlace, app_of, text
 
@@ -221,6 +221,15 @@ def test_what_cannot_be_written_is_counted_and_said_later(
             torn.append(line)
     assert [line["event"] for line in whole] == ["one", "two", "lines_lost", "five", "six"]
     assert (whole[2]["lines"], len(torn)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"), [(None, ""), ("", ""), ("half", ""), ("one\n", "one"), ("one\ntwö\nhalf", "twö")]
+)
+def test_its_last_whole_line(tmp_path: Path, content: str | None, line: str) -> None:
+    if content is not None:
+        path_in(tmp_path).write_text(content)
+    assert last_line(path_in(tmp_path)) == line
 
 
 # --- where a run begins

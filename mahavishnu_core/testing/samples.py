@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mahavishnu_core.models import Cause
+
 
 @attrs.frozen
 class Sample:
@@ -25,6 +27,8 @@ class Sample:
     stderr: str = ""
     exit_code: int | None = 0
     signal: str | None = None
+    cause: Cause | None = None
+    """Why we ended it, if we did: a standing worker never ends by itself."""
     status: WorkerStatus = attrs.field(default=WorkerStatus.COMPLETED, converter=WorkerStatus)
     reason: str | None = None
     """The ``metadata.reason`` that is due."""
@@ -39,7 +43,7 @@ class Sample:
 
     @property
     def exit(self) -> Exit:
-        return Exit(exit_code=self.exit_code, signal=self.signal)
+        return Exit(exit_code=self.exit_code, signal=self.signal, cause=self.cause)
 
 
 def samples_in(directory: Path, worker_type: str) -> Iterator[Sample]:

@@ -39,7 +39,7 @@ def rows(subject: Subject) -> Iterator[Row]:
         ),
         "conversation": ("a second task goes on with the session of the first", _goes_on),
     }
-    for kind in subject.agent_types:
+    for kind in subject.task_types:
         for name, (promise, look) in looks.items():
             yield Row(f"{kind.name}: {name}", promise, partial(_look, subject, kind, look))
 

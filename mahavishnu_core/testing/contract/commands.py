@@ -40,6 +40,8 @@ VALUE_OPTIONS = frozenset({"-c", "-e", "--eval", "--command", "-p", "--prompt", 
 Only their names say so: from outside, an option with its value looks like a flag and a word of its own. So no
 other option is believed, and the row says where one of these was.
 """
+_OF_TASKS = frozenset({"prompt", "session id", "resume"})
+"""Rows about what the tasks bring with them that standing workers do not take."""
 _TRUSTED = "one that begins with '-' is taken for the value of {}, as it must be"
 _NEUTRAL = "neutral"
 """A prompt that nothing is peculiar about: what is another for another prompt is where the prompt stands."""
@@ -58,7 +60,8 @@ def rows(subject: Subject) -> Iterator[Row]:
     }
     for kind in subject.agent_types:
         for name, (promise, look) in looks.items():
-            yield Row(f"{kind.name}: {name}", promise, partial(look, subject, kind))
+            if kind in subject.task_types or name not in _OF_TASKS:
+                yield Row(f"{kind.name}: {name}", promise, partial(look, subject, kind))
 
 
 def _declines_others(subject: Subject, kind: WorkerType) -> str:

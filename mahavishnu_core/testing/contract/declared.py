@@ -129,7 +129,7 @@ def _has_samples(subject: Subject, kind: WorkerType) -> str:
     found = subject.samples_of(kind)
     require(found, "no samples: offer recorded runs of its program in the hook 'samples'")
     completed = sum(sample.status is WorkerStatus.COMPLETED for sample in found)
-    require(completed, "no sample is a completed run")
+    require(completed or kind.standing, "no sample is a completed run")
     versions = sorted({sample.version for sample in found if sample.version})
     return f"{completed} completed, {len(found) - completed} not, of {', '.join(versions) or 'no version'}"
 

@@ -116,7 +116,7 @@ WITH_AN_END = {
 
 
 def rows(subject: Subject) -> Iterator[Row]:
-    for kind in subject.agent_types:
+    for kind in subject.task_types:
         aftermaths = cache(partial(_all_aftermaths, subject, kind))
         for name in all_agents():
             due = (ALWAYS | WITH_AN_END)[name]

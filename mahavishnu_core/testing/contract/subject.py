@@ -51,6 +51,11 @@ class Subject:
         """The worker types whose agents are looked at: not those of other plugins in a place of its own."""
         return tuple(kind for kind in self.types if not self.lends_place(kind))
 
+    @property
+    def task_types(self) -> tuple[WorkerType, ...]:
+        """Those of them whose workers take tasks: standing ones do not."""
+        return tuple(kind for kind in self.agent_types if not kind.standing)
+
     def lends_place(self, kind: WorkerType) -> bool:
         """Whether a type runs another plugin's agent in this plugin's place."""
         return kind.place != CORE_PLACE and kind.agent != CORE_AGENT and "execute" not in self.hooks

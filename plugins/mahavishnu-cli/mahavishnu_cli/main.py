@@ -66,7 +66,11 @@ Results go to standard output, progress and notices to standard error. Exit stat
 completed, 1 some task did not, 2 wrong usage or settings, 3 a program or plugin is missing, 4 a storage
 could not keep something, 128+n ended by signal n.""",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--debug",
+    is_flag=True,
+    help="Log all that happens, show it in a debug monitor during a run, and show tracebacks of errors.",
+)
 @click.option(
     "--config",
     "config_dir",

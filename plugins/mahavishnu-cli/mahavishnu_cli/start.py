@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from mahavishnu_cli.border import worst
 from mahavishnu_cli.streams import complain
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mahavishnu_core.host import Host
     from mahavishnu_core.settings import Settings
     from mahavishnu_core.state import StateDir
+
+    Body: TypeAlias = Callable[[WorkerManager, Interrupts], Awaitable[int]]
 
 _STACK_LINES = 6
 """Of a blocked plugin's stack: three frames."""
@@ -58,7 +60,7 @@ class Start:
         if self._app is None:
             from mahavishnu_core.app import load_app
 
-            self._app = load_app(config_dir=self.config_path, host=self.host)
+            self._app = load_app(config_dir=self.config_path, host=self.host, debug=self.debug)
             self.tell_refused()
         return self._app
 
@@ -113,23 +115,39 @@ class Start:
                 complain(f"warning: {warning}")
 
     def manage(
-        self, body: Callable[[WorkerManager, Interrupts], Awaitable[int]], *, tells_backlogs: bool = True
+        self,
+        body: Body,
+        *,
+        tells_backlogs: bool = True,
+        is_run: bool = False,
     ) -> int:
         """Run ``body`` with an open manager; the worst exit status of it, of signals and of the storages.
 
-        Where results were stored, storages that fail to send them on are told of, unless ``body`` does so.
+        Where results were stored, storages that fail to send them on are told of, unless ``body`` does so. A
+        run, which carries out tasks, is shown in a debug monitor where that is wanted.
         """
         import trio
 
         self._tell(self.app.loaded.warnings)
+        run = _shown(body) if is_run and self.debug else body
         return trio.run(
-            _manage, self.app, body, tells_backlogs, restrict_keyboard_interrupt_to_checkpoints=True
+            _manage, self.app, run, tells_backlogs, restrict_keyboard_interrupt_to_checkpoints=True
         )
 
 
-async def _manage(
-    app: App, body: Callable[[WorkerManager, Interrupts], Awaitable[int]], tells_backlogs: bool
-) -> int:
+def _shown(body: Body) -> Body:
+    """The same, shown in a debug monitor."""
+
+    async def shown(manager: WorkerManager, interrupts: Interrupts) -> int:
+        from mahavishnu_cli.standing import debugged
+
+        async with debugged(manager, interrupts):
+            return await body(manager, interrupts)
+
+    return shown
+
+
+async def _manage(app: App, body: Body, tells_backlogs: bool) -> int:
     from mahavishnu_cli.signals import heeding
     from mahavishnu_core import WorkerManager
 

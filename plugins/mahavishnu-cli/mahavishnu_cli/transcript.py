@@ -130,14 +130,15 @@ def _piece(event: Event) -> str | None:
     return None
 
 
-def _started(event: Started) -> str:
+def _started(event: Started) -> str | None:
     facts = [
         event.model,
         event.version,
         event.permission_mode,
         event.session_id and f"session {event.session_id}",
     ]
-    return "--- " + ", ".join(fact for fact in facts if fact)
+    known = [fact for fact in facts if fact]
+    return "--- " + ", ".join(known) if known else None
 
 
 def _tool_result(event: ToolResult) -> str:

@@ -45,5 +45,5 @@ def _names(service: Service, argument: str) -> list[str]:
             return [task.task_id for worker in workers for task in reversed(state.tasks(worker.worker_id))]
         case "worker_type":
             entries = service.manager.app.catalog.entries
-            return [entry.type.name for entry in entries if not entry.unavailable]
+            return [entry.type.name for entry in entries if not entry.unavailable and not entry.type.standing]
     return []

@@ -122,9 +122,9 @@ class Service:
             )
 
     def known(self, worker_ids: list[str] | None) -> list[str]:
-        """The workers that are named, each once, or all open ones. Raises UnknownWorker."""
+        """The workers that are named, each once, or all open ones but standing ones. Raises UnknownWorker."""
         if worker_ids is None:
-            return [worker.worker_id for worker in self.state.workers()]
+            return self.state.passing_ids()
         return [self.state.worker(worker_id).worker_id for worker_id in dict.fromkeys(worker_ids)]
 
     def lines(self, worker_ids: list[str] | None = None) -> list[WorkerLine]:

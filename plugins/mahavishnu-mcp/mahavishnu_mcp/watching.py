@@ -47,7 +47,7 @@ async def _look(
     service: Service, worker_ids: list[str] | None, places: dict[str, int], most: int
 ) -> Monitored:
     # before the events: where all has ended, there are no more than are told here
-    lines = {line.worker_id: line for line in service.lines(worker_ids)}
+    lines = {line.worker_id: line for line in service.lines(service.known(worker_ids))}
     found: list[EventLine] = []
     reached: dict[str, int] = {}
     more = False
@@ -84,7 +84,7 @@ def _unread(service: Service, worker_id: str, places: dict[str, int]) -> list[Ta
 
 
 def _standing(service: Service, worker_ids: list[str] | None) -> list[tuple[str, str, str | None]]:
-    return [(line.worker_id, line.status, line.task_id) for line in service.lines(worker_ids)]
+    return [(line.worker_id, line.status, line.task_id) for line in service.lines(service.known(worker_ids))]
 
 
 def _is_idle(line: WorkerLine) -> bool:

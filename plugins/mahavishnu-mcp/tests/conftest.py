@@ -65,6 +65,7 @@ class Place(SharedPlace):
         WorkerType("fake", "fake", "fake", timeout_seconds=3000.0),
         WorkerType("plain", "fake", "fake", progress_tracking="lines"),
         WorkerType("secretive", "fake", "fake", env={"ITS_TOKEN": "the-types-own-secret"}),
+        WorkerType("standing", "fake", "fake", standing=True),
     )
 
     seconds_to_launch: float = 0.0

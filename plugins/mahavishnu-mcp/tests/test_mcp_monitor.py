@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from mahavishnu_core import WorkerManager
-from mahavishnu_core.events import Finished, Text, Thinking, ToolCall
+from mahavishnu_core.events import Finished, Started, Text, Thinking, ToolCall
 from mahavishnu_core.testing.fakes import Hang
 from mahavishnu_mcp.events import EventLog
 
@@ -136,6 +136,25 @@ async def test_it_says_when_all_has_ended_and_waits_no_longer(autojump_clock, de
     seconds, seen = await seconds_until(desk, interval=30, cursor=seen["cursor"])
     assert (seconds < 0.1, seen["all_ended"], seen["events"]) == (True, True, [])
     assert (await desk.call("worker_monitor", worker_ids=[]))["all_ended"]
+
+
+async def test_a_standing_worker_is_told_of_and_waited_for_only_where_it_is_named(
+    autojump_clock, desk, place
+):
+    (worker_id,) = await desk.spawn()
+    place.does(Started(session_id=None), Hang())
+    (standing,) = await desk.spawn(kind="standing")
+    assert "takes no tasks" in await desk.refused("worker_execute", worker_id=standing, prompt="go")
+    place.does(DONE)
+    await desk.begin(worker_id)
+    seen = await desk.call("worker_monitor", interval=20)
+    seen = await desk.call("worker_monitor", interval=20, cursor=seen["cursor"])
+    assert (seen["all_ended"], list(seen["workers"])) == (True, [worker_id])
+    seen = await desk.call("worker_monitor", worker_ids=[standing], interval=1)
+    assert (seen["all_ended"], seen["workers"][standing]["status"]) == (False, "running")
+    listed = await desk.call("worker_list")
+    assert {line["worker_id"] for line in listed["workers"]} == {worker_id, standing}
+    await desk.call("worker_close", worker_id=standing)
 
 
 async def test_the_last_words_are_there_when_all_has_ended(autojump_clock, desk, place):

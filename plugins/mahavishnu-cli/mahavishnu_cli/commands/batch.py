@@ -68,7 +68,7 @@ def batch(
                 say(f"{len(items) - len(results)} not begun: the same command goes on with them")
             return worst([*run.statuses, *(int(not each.is_success()) for each in results)])
 
-        return start.manage(body)
+        return start.manage(body, is_run=True)
 
 
 def _announce(made: Plan) -> None:

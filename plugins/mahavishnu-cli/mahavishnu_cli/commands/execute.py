@@ -106,7 +106,7 @@ def execute(
             return await _detach(manager, ids, text, timeout, style)
         return await _see_through(manager, interrupts, ids, text, timeout, style)
 
-    return start.manage(body)
+    return start.manage(body, is_run=True)
 
 
 def read_prompt(prompt: str | None, file: str | None) -> str:

@@ -9,6 +9,7 @@ import click
 
 from mahavishnu_cli.notices import noticing
 from mahavishnu_cli.options import example, json_option, repo_option, type_option
+from mahavishnu_cli.standing import tell_notices
 from mahavishnu_cli.streams import emit, emit_json, say
 from mahavishnu_cli.words import counted
 
@@ -41,6 +42,7 @@ def spawn(start: Start, type_name: str | None, count: int, repo: Path | None, as
     """Make workers ready, and print their ids.
 
     A worker without a task costs nothing but its directory. Give it one with 'workers execute --worker ID'.
+    Standing ones, as debug monitors are, begin at once, and go on until 'workers close'.
     """
     start.require_workers()
     kind = start.worker_type(type_name)
@@ -53,6 +55,8 @@ def spawn(start: Start, type_name: str | None, count: int, repo: Path | None, as
         else:
             emit("\n".join(ids))
             say(f"spawned {counted(count, 'worker')} of type {kind}")
+        for worker_id in ids:
+            tell_notices(manager, worker_id)
         return 0
 
     return start.manage(body)

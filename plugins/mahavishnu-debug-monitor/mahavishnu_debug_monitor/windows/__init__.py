@@ -1,0 +1,1 @@
+"""Where the debug log is shown: iTerm2, tmux, or no window at all."""
