@@ -121,7 +121,7 @@ def test_every_plugin_with_a_program_of_its_own_has_samples() -> None:
 
 @pytest.mark.parametrize("directory", SAMPLES, ids=lambda path: path.parent.name)
 def test_every_event_that_a_parser_makes_of_a_sample_is_valid(directory: Path) -> None:
-    agent = directory.parent.name.removeprefix("mahavishnu_")
+    agent = directory.parent.name.removeprefix("mahavishnu_").replace("_", "-")
     kinds = {entry.type.agent: entry.type for entry in APP.catalog.entries}
     samples = list(samples_in(directory, kinds[agent].name))
     assert samples

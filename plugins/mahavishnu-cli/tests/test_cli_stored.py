@@ -153,7 +153,7 @@ def test_lines_of_logs_are_found_after_results_with_their_numbers(home, monkeypa
 async def keep_lines(batch):
     worker = Worker("k3f9a2b1", WorkerType("debug-monitor", "generic"), Path("/repo"), batch.created)
     async with WorkerManager(load_app()) as manager:
-        assert await manager.engine.store_log(worker, batch) == {}
+        assert await manager.engine.store_log(worker, batch) == {"sqlite": None}
 
 
 def test_what_several_storages_find_is_shown_once_where_the_first_has_it(home, plugin):
