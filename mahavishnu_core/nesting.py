@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from mahavishnu_core.errors import UsageError
-from mahavishnu_core.keeper.family import read_process
+from mahavishnu_core.keeper.family import MARK, read_process
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,11 @@ def depth_of(environ: Mapping[str, str]) -> int:
     that they start (codex 0.171.0 none but a handful).
     """
     return _number(environ[DEPTH]) if DEPTH in environ else _depth_above_us()
+
+
+def is_in_task(environ: Mapping[str, str]) -> bool:
+    """Whether this process belongs to a task: what it leaves running is ended with it."""
+    return MARK in environ
 
 
 def depth_of_process(pid: int) -> int:

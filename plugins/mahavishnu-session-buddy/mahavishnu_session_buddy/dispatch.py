@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from mahavishnu_core.nesting import is_in_task
 from mahavishnu_session_buddy.outbox import Outbox
 from mahavishnu_session_buddy.relay_process import Relay, start_relay
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _GATHER_SECONDS = 5.0
 """From a result to the relay that sends it, and those that have come since."""
+_LAST_SECONDS = 3.0
+"""For a relay to send the rest, where it would be ended after that."""
 
 
 async def post(engine: Engine, worker: Worker, task: Task, result: WorkerResult) -> None:
@@ -58,7 +61,10 @@ async def open_dispatch(engine: Engine) -> AsyncIterator[Dispatch]:
         try:
             yield dispatch
         finally:
-            dispatch.leave()
+            if is_in_task(engine.app.environ):
+                await dispatch.leave_task()
+            else:
+                dispatch.leave()
             nursery.cancel_scope.cancel()
 
 
@@ -98,6 +104,16 @@ class Dispatch:
             self._start()
         if self._relay is not None:
             self._relay.let_go()
+
+    async def leave_task(self) -> None:
+        """The same in a task, with which a relay would be ended: none is begun, a running one has some time.
+
+        What it leaves is sent by whoever ends the task, or by the next engine.
+        """
+        with trio.move_on_after(_LAST_SECONDS, shield=True):
+            if self._relay is not None:
+                self._relay.let_go()
+                await self._relay.ended()
 
     def _start(self) -> None:
         """No fault in this is one of the run: it is noted, and what waits is safe."""

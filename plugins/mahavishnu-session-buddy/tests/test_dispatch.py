@@ -73,6 +73,27 @@ async def test_what_an_engine_has_kept_arrives_after_its_end(mirror, relays):
     assert len(relays) == 1
 
 
+async def test_in_a_task_no_relay_is_left_behind_and_the_next_engine_sends(mirror, relays, monkeypatch):
+    """It would be ended with the task, perhaps in the middle of sending."""
+    with monkeypatch.context() as patch:
+        patch.setenv("MAHAVISHNU_TASK", "k3f9a2b1.1")
+        patch.setattr(dispatch, "_GATHER_SECONDS", 0)
+        async with mirror.manager() as manager:
+            tasks = await store_results(manager, mirror, 1)
+            with trio.fail_after(LIMIT):
+                while not relays:  # noqa: ASYNC110  # nobody tells of it
+                    await trio.sleep(0.01)
+        assert not relays[0].is_running
+        assert mirror.copies(tasks[0]) == 1
+        patch.setattr(dispatch, "_GATHER_SECONDS", 60)
+        tasks += await run_tasks(mirror, 1)
+        assert len(relays) == 1
+        assert mirror.outbox.waiting() == tasks[1:]
+    tasks += await run_tasks(mirror, 1)
+    await all_gone(relays)
+    assert [mirror.copies(task) for task in tasks] == [1, 1, 1]
+
+
 @pytest.mark.thorough
 async def test_storing_a_result_waits_for_nobody(mirror, relays):
     """The server is silent from the beginning; the engine has its results, and its end, all the same."""
