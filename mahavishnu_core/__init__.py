@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         places,
         report,
         settings,
+        standing,
         state,
         stream,
         tally,
@@ -71,6 +72,7 @@ __all__ = [
     "places",
     "report",
     "settings",
+    "standing",
     "state",
     "stream",
     "tally",
@@ -100,8 +102,8 @@ _HOME = {
     "hookimpl": "markers",
 }
 _MODULES = frozenset(__all__) - frozenset(_HOME)
-"""Public modules; app, catalog, health, host, nesting, output, report, settings, state, tally and verdict are
-for frontends."""
+"""Public modules; app, catalog, health, host, nesting, output, report, settings, standing, state, tally and
+verdict are for frontends."""
 
 
 def __getattr__(name: str) -> object:

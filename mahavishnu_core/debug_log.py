@@ -118,7 +118,7 @@ def _tail(path: Path) -> tuple[int, bytes]:
     try:
         with path.open("rb") as file:
             return file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL)), file.read()
-    except FileNotFoundError:
+    except OSError:  # there is none, or something else in its place
         return 0, b""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
-from mahavishnu_core import asking
+from mahavishnu_core import asking, standing
 from mahavishnu_core.app import App, load_app
 from mahavishnu_core.dispatch import find_again, launch, require_program, spawn_all
 from mahavishnu_core.engine import Engine, Listener, Observer, StorageFailure, open_engine
@@ -19,7 +19,6 @@ from mahavishnu_core.nesting import require_shallow
 from mahavishnu_core.recovery import recover
 from mahavishnu_core.report import WorkerReport, report
 from mahavishnu_core.slots import Slot, within_bounds
-from mahavishnu_core.standing import require_takes_tasks, stand_up
 from mahavishnu_core.task_run import LOOK_LATEST, TERM_GRACE, TaskRun, checked_prompt, take_up
 
 if TYPE_CHECKING:
@@ -87,10 +86,13 @@ class WorkerManager:
 
     # --- workers
 
-    async def spawn_workers(self, worker_type: str, count: int = 1, *, repo: Path | None = None) -> list[str]:
+    async def spawn_workers(
+        self, worker_type: str, count: int = 1, *, repo: Path | None = None, until_started: bool = True
+    ) -> list[str]:
         """Make workers ready, or have standing ones begin, and return their ids; all, or none if one cannot.
 
-        Raises UnknownWorkerType, MissingError (its plugin or program is not there), UsageError.
+        Without ``until_started`` standing ones may fail later on, as ``standing.started`` tells. Raises
+        UnknownWorkerType, MissingError (its plugin or program is not there), UsageError.
         """
         if count < 1:
             raise UsageError(f"count must be 1 or more, not {count}")
@@ -101,8 +103,7 @@ class WorkerManager:
         made: list[Worker] = []
         try:
             await spawn_all(self.engine, kind, workspace, count, made)
-            for worker in made if kind.standing else ():
-                await stand_up(self.engine, worker)
+            await standing.begin_all(self.engine, made, until_started=until_started)
         except BaseException:
             with trio.move_on_after(CLOSE_PATIENCE, shield=True):
                 for worker in made:
@@ -281,8 +282,7 @@ class WorkerManager:
     ) -> TaskRun:
         state = self.app.state
         require_shallow(self.app.environ, self.app.loaded.settings.max_worker_depth)
-        worker = state.worker(worker_id)
-        require_takes_tasks(worker)
+        worker = state.worker_for_tasks(worker_id)
         state.refuse_known(worker_id, idempotency_key)
         if state.is_closed(worker_id):
             raise UsageError(f"worker {worker_id!r} is closed: spawn another one")

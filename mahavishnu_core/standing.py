@@ -6,73 +6,62 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from mahavishnu_core.dispatch import launch
-from mahavishnu_core.errors import MahavishnuError, UsageError
+from mahavishnu_core.dispatch import find_again, launch
+from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_core.events import Started
-from mahavishnu_core.task_run import take_up
+from mahavishnu_core.output import events_so_far
+from mahavishnu_core.task_run import LOOK_LATEST, LOOK_SOONEST, take_up
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mahavishnu_core.app import App
     from mahavishnu_core.engine import Engine
-    from mahavishnu_core.events import TaskEvent
-    from mahavishnu_core.hookspecs import Run
-    from mahavishnu_core.models import Worker
-    from mahavishnu_core.task_run import TaskRun
+    from mahavishnu_core.models import Task, Worker
 
 PATIENCE = 30.0
 """Seconds in which a standing worker must have started, on however loaded a machine."""
 
 
-def require_takes_tasks(worker: Worker) -> None:
-    """Raises UsageError for a standing worker: it takes no tasks."""
-    if worker.type.standing:
-        name = worker.worker_id
-        raise UsageError(
-            f"worker {name!r} of type {worker.type.name!r} takes no tasks: see what it does with 'mahavishnu "
-            f"workers logs {name}', end it with 'mahavishnu workers close {name}'"
-        )
+async def begin_all(engine: Engine, workers: Iterable[Worker], *, until_started: bool) -> None:
+    """Begin the tasks of those that stand, which go on without this engine. Raises MahavishnuError."""
+    standing = [worker for worker in workers if worker.type.standing]
+    for worker in standing:
+        await _begin(engine, worker)
+    for worker in standing if until_started else ():
+        await started(engine, worker)
 
 
-async def stand_up(engine: Engine, worker: Worker) -> None:
-    """Begin the task of a standing worker; return when its parser tells that it has started.
+async def started(engine: Engine, worker: Worker) -> None:
+    """Return when a standing worker that was begun has started, as its parser tells.
 
-    It goes on without this engine then. Raises MahavishnuError when it cannot be begun, ends instead, or has
-    not started after 30 s; the caller closes the worker.
+    Raises MahavishnuError when it has ended instead, or has not started after 30 s.
     """
-    what = worker.type.description or worker.type.name
-    run = take_up(engine, worker, engine.app.state.add_task(worker, what, None))
+    task = engine.app.state.task(f"{worker.worker_id}.1")
+    run = await find_again(engine, worker, task)
+    pause = LOOK_SOONEST
+    with trio.move_on_after(PATIENCE):
+        while not _has_started(engine.app, task):
+            with trio.move_on_after(pause):
+                ended = await run.wait()
+                if _has_started(engine.app, task):
+                    return
+                result = await take_up(engine, worker, task).settle(ended)
+                raise MahavishnuError(f"worker type {worker.type.name!r} did not start: {result.error}")
+            pause = min(pause * 1.5, LOOK_LATEST)
+        return
+    raise MahavishnuError(f"worker type {worker.type.name!r} had not started after {PATIENCE:g} s")
+
+
+async def _begin(engine: Engine, worker: Worker) -> None:
+    task = engine.app.state.add_task(worker, worker.type.description or worker.type.name, None)
     try:
-        launched = await launch(engine, worker, run.task, detached=True)
+        launched = await launch(engine, worker, task, detached=True)
+        await launched.state()
     except MahavishnuError as error:
-        await run.fail(str(error))
+        await take_up(engine, worker, task).fail(str(error))
         raise
-    except BaseException:
-        run.close()
-        raise
-    with trio.move_on_after(PATIENCE) as patience:
-        await _start(engine, run, launched)
-    if patience.cancelled_caught:
-        raise MahavishnuError(f"worker type {worker.type.name!r} had not started after {PATIENCE:g} s")
-    if run.output.tally.started is None and run.result is not None:
-        raise MahavishnuError(f"worker type {worker.type.name!r} did not start: {run.result.error}")
 
 
-async def _start(engine: Engine, run: TaskRun, launched: Run) -> None:
-    """Return when a task has started, or has ended."""
-    heard = trio.Event()
-
-    def hear(item: TaskEvent) -> None:
-        if item.task_id == run.task.task_id and isinstance(item.event, Started):
-            heard.set()
-
-    async def follow() -> None:
-        await run.follow(launched)
-        heard.set()
-
-    engine.observers.append(hear)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(follow)
-            await heard.wait()
-            nursery.cancel_scope.cancel()
-    finally:
-        engine.observers.remove(hear)
+def _has_started(app: App, task: Task) -> bool:
+    return any(isinstance(event, Started) for events in events_so_far(app, task) for event in events)

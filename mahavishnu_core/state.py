@@ -7,6 +7,7 @@ do: those are all that an engine has to look at when it starts.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -18,7 +19,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from mahavishnu_core.errors import AlreadyGiven, StateDirError, UnknownTask, UnknownWorker, WorkerBusy
+from mahavishnu_core.errors import (
+    AlreadyGiven,
+    StateDirError,
+    UnknownTask,
+    UnknownWorker,
+    UsageError,
+    WorkerBusy,
+)
 from mahavishnu_core.files import create, names, publish, read_json, read_json_if_there, touch
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.records import (
@@ -38,12 +46,18 @@ _ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
 
 
 def state_dir_path(environ: Mapping[str, str]) -> Path:
-    """``$MAHAVISHNU_STATE_DIR``, else the platform's directory for state."""
+    """``$MAHAVISHNU_STATE_DIR``, else the platform's directory for state. Raises StateDirError."""
     if given := environ.get("MAHAVISHNU_STATE_DIR"):
         return Path(given).absolute()
     from platformdirs import user_state_path
 
-    return user_state_path("mahavishnu")
+    with suppress(RuntimeError):
+        path = user_state_path("mahavishnu")
+        if path.is_absolute():  # an older platformdirs leaves a '~' that nobody can expand
+            return path
+    raise StateDirError(
+        "there is no home directory to keep the state in: set HOME, or name a directory in MAHAVISHNU_STATE_DIR"
+    )
 
 
 @attrs.frozen
@@ -106,6 +120,16 @@ class StateDir:
                 f"there is no worker {worker_id!r}: list them with 'mahavishnu workers list --all'"
             )
         return worker_from_json(record)
+
+    def worker_for_tasks(self, worker_id: str) -> Worker:
+        """As ``worker``. Raises UsageError for a standing one: it takes no tasks."""
+        worker = self.worker(worker_id)
+        if worker.type.standing:
+            raise UsageError(
+                f"worker {worker_id!r} of type {worker.type.name!r} takes no tasks: see what it does with "
+                f"'mahavishnu workers logs {worker_id}', end it with 'mahavishnu workers close {worker_id}'"
+            )
+        return worker
 
     def workers(self, *, with_closed: bool = False) -> list[Worker]:
         """The workers, oldest first."""
@@ -179,15 +203,18 @@ class StateDir:
     def _publish(self, task: Task) -> None:
         touch(f"{self.root}/open/{task.task_id}")
         made = f"{self._tasks_dir(task.worker_id)}/.{os.urandom(6).hex()}"
-        os.mkdir(made, 0o700)
-        os.mkdir(f"{made}/stored", 0o700)
-        create(f"{made}/task.json", json.dumps(task_to_json(task)).encode())
         try:
+            os.mkdir(made, 0o700)
+            os.mkdir(f"{made}/stored", 0o700)
+            create(f"{made}/task.json", json.dumps(task_to_json(task)).encode())
             os.rename(made, task.directory)
-        except OSError:  # another engine was faster
+        except OSError as error:
             from shutil import rmtree
 
-            rmtree(made)
+            rmtree(made, ignore_errors=True)
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            # another engine was faster
             raise WorkerBusy(f"worker {task.worker_id!r} is busy with task {task.task_id!r}") from None
 
     def task(self, task_id: str) -> Task:

@@ -111,7 +111,7 @@ async def test_one_that_does_not_start_was_not_spawned_and_is_ended(
         with pytest.raises(MahavishnuError, match="'standing' had not started after 30 s"):
             await manager.spawn_workers("standing", 2)
         assert manager.app.state.workers() == []
-    assert [run.asked[0][0] for run in place.runs] == ["cancelled"]
+    assert [run.asked[0][0] for run in place.runs] == ["cancelled", "cancelled"]
 
 
 async def test_one_whose_agent_fails_was_not_spawned(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from mahavishnu_core import WorkerResult
     from mahavishnu_core.report import WorkerReport
+
+    Observer: TypeAlias = Callable[[TaskEvent], None]
 
 _LOOK_EVERY = 0.25
 _WIDTH = 80
@@ -43,6 +45,9 @@ class Watched(Reports, Protocol):
 class Progress(Protocol):
     """Told what happens; ``run`` shows it until it is cancelled."""
 
+    begun: set[str]
+    """Workers given a task here. No others' events are shown, though what they have left is settled here."""
+
     def begin(self, worker_id: str) -> None:
         """A worker has been given a task."""
         ...
@@ -60,14 +65,19 @@ class Progress(Protocol):
 
 def open_progress(watched: Watched, total: int, style: Style) -> Progress:
     """The live view where there is a terminal to show it on, else lines. ``total`` is how many tasks come."""
+    begun: set[str] = set()
+
+    def observe(observer: Observer) -> None:
+        watched.observe(lambda item: observer(item) if item.worker_id in begun else None)
+
     if style == "jsonl":
-        watched.observe(event_printer())
+        observe(event_printer())
     if on_terminal() and not (style == "jsonl" and output().isatty()):
         from mahavishnu_cli.view import LiveView
 
-        return LiveView(watched, total)
-    lines = Lines(watched)
-    watched.observe(lines.observe)
+        return LiveView(watched, total, begun)
+    lines = Lines(watched, begun)
+    observe(lines.observe)
     return lines
 
 
@@ -81,12 +91,14 @@ class Lines:
     """One line on standard error for each thing that happens."""
 
     _reports: Reports
+    begun: set[str] = attrs.field(factory=set)
     _waiting: set[str] = attrs.field(factory=set)
     """Workers whose command was not seen running yet."""
     _secrets: tuple[str, ...] = attrs.field(factory=lambda: secrets_in(os.environ))
     _notices: NoticeLines = attrs.field(factory=NoticeLines)
 
     def begin(self, worker_id: str) -> None:
+        self.begun.add(worker_id)
         self._waiting.add(worker_id)
 
     def observe(self, item: TaskEvent) -> None:

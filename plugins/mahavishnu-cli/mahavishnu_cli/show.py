@@ -54,7 +54,7 @@ def finish(results: Sequence[WorkerResult], style: Style) -> None:
 
 
 def event_printer() -> Callable[[TaskEvent], None]:
-    """An observer that prints every event as one line of JSON, secrets taken out."""
+    """An observer that prints each event as one line of JSON, secrets taken out."""
     from mahavishnu_core.events import to_dict
 
     secrets = secrets_in(os.environ)

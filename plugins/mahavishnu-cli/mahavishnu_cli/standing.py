@@ -6,20 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from mahavishnu_cli.streams import say
-from mahavishnu_core import WorkerStatus, debug_log
+from mahavishnu_core import WorkerStatus, debug_log, standing
 from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_core.events import Notice
 from mahavishnu_core.output import events_so_far
 
 if TYPE_CHECKING:
-    from mahavishnu_cli.signals import Interrupts
     from mahavishnu_core import WorkerManager
 
 MONITOR = "debug-monitor"
 """The worker type that shows the debug log."""
+_LAST_PATIENCE = 1.0
+"""Seconds that a program waits in the end for a monitor that has not opened yet."""
 
 
 def tell_notices(manager: WorkerManager, worker_id: str) -> None:
@@ -34,35 +36,62 @@ def tell_notices(manager: WorkerManager, worker_id: str) -> None:
 
 
 @asynccontextmanager
-async def debugged(manager: WorkerManager, interrupts: Interrupts) -> AsyncIterator[None]:
+async def debugged(manager: WorkerManager) -> AsyncIterator[None]:
     """Meanwhile have a debug monitor show what happens, where the app is debugged. It is in nobody's way."""
     if not manager.app.debug:
         yield
         return
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_show, manager)
-        yield
-        if interrupts.number is not None:
-            nursery.cancel_scope.cancel()
-
-
-async def _show(manager: WorkerManager) -> None:
-    """Open a monitor, unless one is open, and say how to see it; or why there is none, and what to do."""
-    log = debug_log.path_in(manager.app.state.root)
+    opening = _Opening(manager)
     try:
-        worker_id = await _open_one(manager) or (await manager.spawn_workers(MONITOR))[0]
-        tell_notices(manager, worker_id)
-    except MahavishnuError as error:
-        say(f"no debug monitor ({error}); follow the log with 'tail -F {log}'")
-    else:
-        say(f"{worker_id}: shows {log}; see it later with 'mahavishnu workers logs {worker_id}'")
-        say(f"{worker_id}: stays open; end it with 'mahavishnu workers close {worker_id}'")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(opening.run)
+            yield
+            with trio.move_on_after(_LAST_PATIENCE):
+                await opening.is_over.wait()
+            nursery.cancel_scope.cancel()
+    finally:
+        opening.tell_if_unfinished()
 
 
-async def _open_one(manager: WorkerManager) -> str | None:
-    """A monitor that is there already, if its window is."""
-    await manager.recover()  # one that has ended unseen is none
-    for report in manager.monitor_workers():
-        if report.worker_type == MONITOR and report.status is WorkerStatus.RUNNING:
-            return report.worker_id
-    return None
+@attrs.define(eq=False)
+class _Opening:
+    """A monitor that is being opened. It goes on with that when this program ends."""
+
+    _manager: WorkerManager
+    _worker_id: str | None = None
+    is_over: trio.Event = attrs.field(factory=trio.Event)
+
+    async def run(self) -> None:
+        """Open one, unless one is open, and say how to see it; or why there is none, and what to do."""
+        log = debug_log.path_in(self._manager.app.state.root)
+        try:
+            worker_id = await self._open()
+            tell_notices(self._manager, worker_id)
+        except MahavishnuError as error:
+            say(f"no debug monitor ({error}); follow the log with 'tail -F {log}'")
+        else:
+            say(f"{worker_id}: shows {log}; see it later with 'mahavishnu workers logs {worker_id}'")
+            say(f"{worker_id}: stays open; end it with 'mahavishnu workers close {worker_id}'")
+        self.is_over.set()
+
+    def tell_if_unfinished(self) -> None:
+        if self._worker_id is not None and not self.is_over.is_set():
+            say(
+                f"{self._worker_id}: the debug monitor has not opened yet; see what it does with 'mahavishnu "
+                f"workers logs {self._worker_id}', end it with 'mahavishnu workers close {self._worker_id}'"
+            )
+
+    async def _open(self) -> str:
+        """Raises MahavishnuError, and then none is left."""
+        manager = self._manager
+        await manager.recover()  # one that has ended unseen is none
+        for report in manager.monitor_workers():
+            if report.worker_type == MONITOR and report.status is WorkerStatus.RUNNING:
+                return report.worker_id
+        [self._worker_id] = await manager.spawn_workers(MONITOR, until_started=False)
+        try:
+            await standing.started(manager.engine, manager.app.state.worker(self._worker_id))
+        except MahavishnuError:
+            await manager.close_worker(self._worker_id)
+            raise
+        return self._worker_id

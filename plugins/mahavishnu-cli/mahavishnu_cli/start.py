@@ -141,7 +141,7 @@ def _shown(body: Body) -> Body:
     async def shown(manager: WorkerManager, interrupts: Interrupts) -> int:
         from mahavishnu_cli.standing import debugged
 
-        async with debugged(manager, interrupts):
+        async with debugged(manager):
             return await body(manager, interrupts)
 
     return shown

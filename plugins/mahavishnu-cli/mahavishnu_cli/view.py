@@ -54,6 +54,7 @@ class LiveView:
 
     _reports: Reports
     _total: int
+    begun: set[str] = attrs.field(factory=set)
     _running: dict[str, None] = attrs.field(factory=dict)
     """Workers under way, in order."""
     _ended: deque[WorkerReport] = attrs.field(factory=lambda: deque(maxlen=_MOST_ENDED))
@@ -62,6 +63,7 @@ class LiveView:
     _notice: str = ""
 
     def begin(self, worker_id: str) -> None:
+        self.begun.add(worker_id)
         self._running[worker_id] = None
         self._notice = ""  # what it waited for is there
 

@@ -51,7 +51,7 @@ def batch(
     style = style_of(as_json=as_json, as_jsonl=as_jsonl)
     start.require_workers()
     catalog = start.catalog
-    items = read_items(file, Known(catalog.get_for_tasks, start.state.worker))
+    items = read_items(file, Known(catalog.get_for_tasks, start.state.worker_for_tasks))
     kind = start.task_type(type_name) if any(not (i.worker_type or i.worker_id) for i in items) else ""
     with open_journal(start.state, file) as journal:
 

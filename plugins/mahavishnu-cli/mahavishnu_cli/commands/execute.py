@@ -93,7 +93,7 @@ def execute(
     start.require_workers()
     kind = "" if worker_ids else start.task_type(type_name)
     for worker_id in worker_ids:
-        start.state.worker(worker_id)
+        start.state.worker_for_tasks(worker_id)
 
     async def body(manager: WorkerManager, interrupts: Interrupts) -> int:
         ids = list(dict.fromkeys(worker_ids))
