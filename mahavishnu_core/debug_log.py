@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from mmap import PROT_READ, mmap
 from typing import TYPE_CHECKING
 
 import attrs
 
 from mahavishnu_core.models import utc_now
+from mahavishnu_core.records import engine_lives
 from mahavishnu_core.text import escape_json, redact
 
 if TYPE_CHECKING:
@@ -25,11 +29,11 @@ if TYPE_CHECKING:
 OPENED = "engine_opened"
 MOST_BYTES = 16 * 1024 * 1024
 """Of the file: an engine that finds more begins a new one, beside which the last one is kept."""
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 _LONGEST_TEXT = 500
 _MOST_ITEMS = 50
 _DEEPEST = 5
-_TAIL = 1024 * 1024
+_LONGEST_LINE = 8000
 
 
 @attrs.frozen
@@ -52,7 +56,7 @@ class DebugLog:
 
     path: Path
     _secrets: tuple[str, ...] = ()
-    _lost: int = 0
+    lost: int = 0
     """Lines that could not be written and of which the log does not tell yet."""
     _is_torn: bool = False
     """Whether the last line in the file is half of one."""
@@ -68,10 +72,10 @@ class DebugLog:
 
     def write(self, *entries: Entry) -> None:
         """Add lines, all at once, secrets taken out of them."""
-        lost = [Entry("lines_lost", facts={"lines": self._lost})] if self._lost else []
+        lost = [Entry("lines_lost", facts={"lines": self.lost})] if self.lost else []
         lines = [_line(entry, self._secrets) for entry in (*lost, *entries)]
         kept = self._append(lines)
-        self._lost = len(lines) - kept if kept else self._lost + len(entries)
+        self.lost = len(lines) - kept if kept else self.lost + len(entries)
 
     def _append(self, lines: list[str]) -> int:
         """How many lines are in the file now: not all where the disk is full, or it cannot be opened."""
@@ -98,48 +102,48 @@ def path_in(state_dir: Path) -> Path:
 
 def start_of_run(path: Path) -> int:
     """The place in the log, in bytes, where the latest engine began that still lives; its end without one."""
-    begin, tail = _tail(path)
-    place = end = begin + len(tail)
-    for line in reversed(tail.splitlines(keepends=True)):
-        place -= len(line)
-        if _is_opening(line):
-            return place
+    with _mapped(path) as log:
+        place = end = len(log)
+        while (place := log.rfind(OPENED.encode(), 0, place)) >= 0:
+            begin = log.rfind(b"\n", 0, place) + 1
+            if _is_opening(log[begin : log.find(b"\n", place)]):
+                return begin
     return end
 
 
 def last_line(path: Path) -> str:
     """The last whole line of the log; empty where there is none."""
-    whole, _, _ = _tail(path)[1].rpartition(b"\n")
-    return whole.rpartition(b"\n")[2].decode("utf-8", "replace")
+    with _mapped(path) as log:
+        end = max(log.rfind(b"\n"), 0)
+        return log[log.rfind(b"\n", 0, end) + 1 : end].decode("utf-8", "replace")
 
 
-def _tail(path: Path) -> tuple[int, bytes]:
-    """The end of the log, and the place where that begins."""
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap | bytes]:
+    """What is in the log, without reading all of it; nothing where there is none, or something else."""
     try:
-        with path.open("rb") as file:
-            return file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL)), file.read()
-    except OSError:  # there is none, or something else in its place
-        return 0, b""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        yield b""
+        return
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or not found.st_size:
+            yield b""
+            return
+        with mmap(descriptor, found.st_size, prot=PROT_READ) as log:
+            yield log
+    finally:
+        os.close(descriptor)
 
 
 def _is_opening(line: bytes) -> bool:
-    if OPENED.encode() not in line:
-        return False
+    """Whether an engine says that it was opened, and still lives."""
     try:
         record = json.loads(line)
-        return record["event"] == OPENED and _lives(int(record["engine"]))
+        return record["event"] == OPENED and engine_lives({"engine": record["process"]})
     except (ValueError, KeyError, TypeError):
         return False
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _line(entry: Entry, secrets: tuple[str, ...]) -> str:
@@ -152,7 +156,11 @@ def _line(entry: Entry, secrets: tuple[str, ...]) -> str:
         "engine": os.getpid(),
     }
     facts = {name: _fit(value, secrets) for name, value in entry.facts.items() if value is not None}
-    return escape_json(json.dumps(record | facts, ensure_ascii=False)) + "\n"
+    line = json.dumps(record | facts, ensure_ascii=False)
+    if len(line) > _LONGEST_LINE:
+        begin = json.dumps(facts, ensure_ascii=False)[: _LONGEST_LINE // 2]
+        line = json.dumps(record | {"begins": begin, "characters": len(line)}, ensure_ascii=False)
+    return escape_json(line) + "\n"
 
 
 def _fit(value: JSON, secrets: tuple[str, ...], depth: int = _DEEPEST) -> JSON:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import mahavishnu_core
 from mahavishnu_core.debug_log import OPENED, DebugLog, Entry
 from mahavishnu_core.events import to_dict
+from mahavishnu_core.records import this_engine
 from mahavishnu_core.text import secrets_in
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def debugging(engine: Engine) -> Iterator[None]:
     facts: dict[str, JSON] = {
         "version": mahavishnu_core.__version__,
         "max_concurrent": engine.max_concurrent,
+        "process": dict(this_engine(os.getpid())),
     }
     log.write(Entry(OPENED, facts=facts), *map(_of_loaded, host.loaded), *map(_of_refused, host.refused))
     engine.log = log

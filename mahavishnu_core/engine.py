@@ -112,7 +112,7 @@ class Engine:
             for item in items:
                 observer(item)
         # what a standing worker puts out may be the log itself
-        if self.log is not None and task.timeout_seconds is not None:
+        if self.log is not None and not task.is_standing:
             self.log.write(*entries_of(items, plugin))
 
     async def store(self, worker: Worker, task: Task, result: WorkerResult) -> None:
@@ -167,7 +167,8 @@ class Engine:
     def _record_call(
         self, hook: str, plugin: str, arguments: Mapping[str, object], seconds: float, failure: str
     ) -> None:
-        if self.log is not None:
+        is_launch_of_nothing = hook == "launch" and arguments["command"] is None  # it is only found again
+        if self.log is not None and not is_launch_of_nothing:
             worker, task = arguments.get("worker"), arguments.get("task")
             entry = Entry(
                 hook,

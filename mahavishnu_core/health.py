@@ -59,13 +59,9 @@ class Health:
 def take_health(
     state: StateDir, max_concurrent: int, swept: Swept, backlogs: Iterable[Backlog] = ()
 ) -> Health:
-    left = {task.task_id: state.status(task) for task in state.open_tasks()}
-    not_stored = tuple(task_id for task_id, status in left.items() if status.is_final)
-    in_slots = [
-        status
-        for task_id, status in left.items()
-        if not status.is_final and not state.is_standing(task_id.rpartition(".")[0])
-    ]
+    left = [(task, state.status(task)) for task in state.open_tasks()]
+    not_stored = tuple(task.task_id for task, status in left if status.is_final)
+    in_slots = [status for task, status in left if not status.is_final and not task.is_standing]
     pending = in_slots.count(WorkerStatus.PENDING)
     running = len(in_slots) - pending
     not_mirrored = tuple(each for each in backlogs if each.count or each.is_failing)

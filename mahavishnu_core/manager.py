@@ -112,20 +112,15 @@ class WorkerManager:
         return [worker.worker_id for worker in sorted(made, key=lambda worker: worker.created)]
 
     async def close_worker(self, worker_id: str, *, grace_seconds: float = TERM_GRACE) -> bool:
-        """End what a worker is doing and give its resources back; its results stay.
-
-        False if it was closed already. Raises UnknownWorker.
-        """
+        """End what a worker does and close it; False if it was closed before. Raises UnknownWorker."""
         state = self.app.state
-        worker = state.worker(worker_id)
-        if state.is_closed(worker_id):
-            return False
-        task = state.last_task(worker_id)
-        if task is not None and not state.status(task).is_final:
-            await self._end_task(worker, task, grace_seconds)
-        await self.engine.ask("close", object, worker=worker)
-        state.close_worker(worker_id)
-        return True
+        worker, was_open = state.worker(worker_id), not state.is_closed(worker_id)
+        await self._end_last_task(worker, grace_seconds)
+        if was_open:
+            await self.engine.ask("close", object, worker=worker)
+            state.close_worker(worker_id)
+            await self._end_last_task(worker, grace_seconds)  # whoever began one meanwhile may have missed it
+        return was_open
 
     async def close_all(self, *, grace_seconds: float = TERM_GRACE) -> int:
         """Close every worker that is open; how many there were."""
@@ -138,6 +133,11 @@ class WorkerManager:
             for worker in workers:
                 nursery.start_soon(close, worker.worker_id)
         return len(workers)
+
+    async def _end_last_task(self, worker: Worker, grace_seconds: float) -> None:
+        task = self.app.state.last_task(worker.worker_id)
+        if task is not None and not self.app.state.status(task).is_final:
+            await self._end_task(worker, task, grace_seconds)
 
     async def _end_task(self, worker: Worker, task: Task, grace_seconds: float) -> None:
         own = self._runs.get(task.task_id)

@@ -121,6 +121,11 @@ class Task:
     idempotency_key: str | None = None
     """The caller's own name for this task: given again with it, it is the same task."""
 
+    @property
+    def is_standing(self) -> bool:
+        """Whether it is the one task of a standing worker, which goes on until that is closed."""
+        return self.timeout_seconds is None
+
 
 @attrs.frozen
 class Command:

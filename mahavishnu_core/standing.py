@@ -10,7 +10,7 @@ from mahavishnu_core.dispatch import find_again, launch
 from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_core.events import Started
 from mahavishnu_core.output import events_so_far
-from mahavishnu_core.task_run import LOOK_LATEST, LOOK_SOONEST, take_up
+from mahavishnu_core.task_run import LOOK_LATEST, LOOK_SOONEST, TERM_GRACE, take_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,6 +61,10 @@ async def _begin(engine: Engine, worker: Worker) -> None:
     except MahavishnuError as error:
         await take_up(engine, worker, task).fail(str(error))
         raise
+    if engine.app.state.is_closed(worker.worker_id):  # it looks for what it has to end before it is closed
+        await launched.end("cancelled", TERM_GRACE)
+        await take_up(engine, worker, task).settle(await launched.wait())
+        raise MahavishnuError(f"worker {worker.worker_id!r} was closed before it had started")
 
 
 def _has_started(app: App, task: Task) -> bool:

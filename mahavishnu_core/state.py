@@ -56,7 +56,7 @@ def state_dir_path(environ: Mapping[str, str]) -> Path:
         if path.is_absolute():  # an older platformdirs leaves a '~' that nobody can expand
             return path
     raise StateDirError(
-        "there is no home directory to keep the state in: set HOME, or name a directory in MAHAVISHNU_STATE_DIR"
+        "there is no home directory to keep the state in: set HOME, or name one in MAHAVISHNU_STATE_DIR"
     )
 
 
@@ -147,10 +147,6 @@ class StateDir:
 
     def close_worker(self, worker_id: str) -> None:
         touch(f"{self._worker_dir(worker_id)}/closed")
-
-    def is_standing(self, worker_id: str) -> bool:
-        """Whether a worker has one task from spawn to close. Raises UnknownWorker."""
-        return self.worker(worker_id).type.standing
 
     def is_closed(self, worker_id: str) -> bool:
         return os.path.exists(f"{self._worker_dir(worker_id)}/closed")
@@ -295,7 +291,10 @@ class StateDir:
         try:
             publish(path, result.to_dict(), first_only=True)
         except FileExistsError:
-            return WorkerResult.from_dict(read_json(path))
+            standing = self.result(task)
+            if standing is not None:
+                return standing
+            publish(path, result.to_dict())  # in place of what a power cut has left
         return result
 
     # --- what is stored where

@@ -140,16 +140,19 @@ class TaskRun:
         ended: Exit | None = None
         pause = LOOK_SOONEST
         while True:
-            if self._read():
+            is_new = self._read()
+            if not is_new and ended is not None:
+                return ended
+            await (
+                self._end_if_due()
+            )  # after a look: whoever stopped us for a while has not silenced the agent
+            if is_new:
                 pause = LOOK_SOONEST
                 await trio.lowlevel.checkpoint()
-            elif ended is not None:
-                return ended
             else:
                 with trio.move_on_after(pause):
                     ended = await self._run.wait()
                 pause = min(pause * 1.5, LOOK_LATEST)
-            await self._end_if_due()
 
     def _read(self) -> bool:
         before = self.output.tally.events
@@ -175,7 +178,7 @@ class TaskRun:
         if self.output.tally.finished and silence >= RESULT_GRACE:
             return "after_result"
         idle = self.worker.type.idle_seconds
-        if idle is not None and silence >= idle:
+        if idle is not None and silence >= idle and not self.task.is_standing:
             return "idle"
         return "output_limit" if self.output.size > OUTPUT_LIMIT else None
 

@@ -36,8 +36,12 @@ def one_line(text: str, width: int = 0) -> str:
 
 
 def secrets_in(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The values in an environment that are secret by their variable's name; longest first."""
-    found = {value for name, value in environ.items() if _SECRET_NAME.search(name)}
+    """The values in an environment that are secret by their variable's name, and their lines.
+
+    The longest come first.
+    """
+    values = {value for name, value in environ.items() if _SECRET_NAME.search(name)}
+    found = values | {line.strip() for value in values for line in value.splitlines()}
     return tuple(sorted((value for value in found if len(value) >= _SHORTEST_SECRET), key=len, reverse=True))
 
 

@@ -15,6 +15,7 @@ from trio.testing import MockClock
 from mahavishnu_core import WorkerManager, WorkerType, debug_log
 from mahavishnu_core.debug_log import MOST_BYTES, DebugLog, Entry, last_line, path_in, start_of_run
 from mahavishnu_core.markers import hookimpl
+from mahavishnu_core.records import this_engine
 from tests.fakes import ANSWER, UP, FakePlace, FakeStorage, Hang, Leave, Say, StandingPlace, app_of, text
 
 
@@ -144,6 +145,17 @@ async def test_long_texts_are_cut_and_it_is_said(
     assert max(map(len, path_in(tmp_path / "state").read_text().splitlines())) < 4000
 
 
+def test_one_line_has_a_bound_whatever_is_in_it(tmp_path: Path) -> None:
+    tree: object = "x" * 490
+    for _ in range(4):
+        tree = [tree] * 12
+    log_in(tmp_path).write(Entry("one", facts={"tree": tree}))
+    (line,) = lines_of(tmp_path)
+    assert len(path_in(tmp_path).read_text()) < 10_000
+    assert (line["event"], line["characters"] > 1_000_000) == ("one", True)
+    assert str(line["begins"]).startswith('{"tree": [[[["xxx')
+
+
 async def test_what_a_standing_worker_puts_out_is_not_logged(
     autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
 ) -> None:
@@ -235,13 +247,17 @@ def test_its_last_whole_line(tmp_path: Path, content: str | None, line: str) -> 
 # --- where a run begins
 
 
+def opening(**changes: int) -> Entry:
+    """Of this process, unless it is said to be another's."""
+    return Entry("engine_opened", facts={"process": {**this_engine(os.getpid()), **changes}})
+
+
 def test_a_run_begins_where_the_latest_living_engine_was_opened(tmp_path: Path) -> None:
     log = log_in(tmp_path)
-    log.write(Entry("engine_opened"), Entry("one"))
+    log.write(opening(), Entry("one"))
     size = path_in(tmp_path).stat().st_size
-    log.write(Entry("engine_opened"), Entry("two"))
+    log.write(opening(), Entry("two"), opening(pid=1 << 22), opening(start_time=1))
     with path_in(tmp_path).open("a") as file:
-        file.write(json.dumps({"event": "engine_opened", "engine": 1 << 22}) + "\n")
         file.write('{"event": "engine_opened"}\n"engine_opened"\n{"engine_opened\n')
     assert start_of_run(path_in(tmp_path)) == size
 
@@ -252,8 +268,23 @@ def test_without_a_living_engine_it_begins_at_the_end(tmp_path: Path) -> None:
     assert start_of_run(path_in(tmp_path)) == path_in(tmp_path).stat().st_size
 
 
-def test_no_more_than_the_end_of_a_long_log_is_looked_at(tmp_path: Path) -> None:
-    log_in(tmp_path).write(Entry("engine_opened"))
+def test_a_run_is_found_however_far_back_it_began(tmp_path: Path) -> None:
     with path_in(tmp_path).open("ab") as file:
-        file.write((b"x" * 1023 + b"\n") * 1500)
-    assert start_of_run(path_in(tmp_path)) == path_in(tmp_path).stat().st_size
+        file.write(b"x" * 99 + b"\n")
+    log_in(tmp_path).write(opening())
+    with path_in(tmp_path).open("ab") as file:
+        file.write((b"x" * 1023 + b"\n") * 5000)
+    assert start_of_run(path_in(tmp_path)) == 100
+
+
+@pytest.mark.parametrize("what", ["fifo", "directory", "link"])
+def test_what_is_no_file_is_no_log_and_holds_nobody_up(tmp_path: Path, what: str) -> None:
+    if what == "fifo":
+        os.mkfifo(path_in(tmp_path))
+    elif what == "directory":
+        path_in(tmp_path).mkdir()
+    else:
+        path_in(tmp_path).symlink_to(tmp_path)
+    log = log_in(tmp_path)
+    log.write(Entry("one"))
+    assert (log.lost, start_of_run(log.path), last_line(log.path)) == (1, 0, "")

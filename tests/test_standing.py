@@ -9,9 +9,19 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mahavishnu_core import WorkerManager, WorkerOrchestratorAdapter, WorkerStatus, WorkerType
+from mahavishnu_core import (
+    Task,
+    Worker,
+    WorkerManager,
+    WorkerOrchestratorAdapter,
+    WorkerStatus,
+    WorkerType,
+)
 from mahavishnu_core.errors import MahavishnuError, UsageError
+from mahavishnu_core.models import utc_now
+from mahavishnu_core.standing import begin_all
 from mahavishnu_core.task_run import TERM_GRACE
+from mahavishnu_core.testing.fakes import FakeRun
 from tests.fakes import ANSWER, UP, Hang, Leave, StandingPlace, app_of, text
 
 STANDING = WorkerType("standing", "fake", "fake", standing=True)
@@ -122,3 +132,48 @@ async def test_one_whose_agent_fails_was_not_spawned(
         with pytest.raises(MahavishnuError, match="the agent is broken"):
             await manager.spawn_workers("standing")
         assert manager.app.state.workers() == []
+
+
+async def test_one_that_is_closed_while_it_begins_is_ended(
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
+) -> None:
+    class Closing(StandingPlace):
+        async def _launch(self, task: Task) -> FakeRun:
+            run = await StandingPlace._launch(self, task)
+            await manager.close_worker(task.worker_id)
+            return run
+
+    own = Closing(place.nursery, types=TYPES, script=place.script)
+    async with WorkerManager(app_of(tmp_path, fake=own)) as manager:
+        with pytest.raises(MahavishnuError, match="was closed before it had started"):
+            await manager.spawn_workers("standing")
+        assert [run.ended.is_set() for run in own.runs] == [True]
+
+
+async def test_one_that_begins_while_it_is_being_closed_is_ended(
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
+) -> None:
+    class Beginning(StandingPlace):
+        async def _close(self, worker: Worker) -> None:
+            await begin_all(manager.engine, [worker], until_started=False)
+
+    own = Beginning(place.nursery, types=TYPES, script=place.script)
+    app = app_of(tmp_path, fake=own)
+    async with WorkerManager(app) as manager:
+        worker = Worker(app.state.new_worker_id(), STANDING, tmp_path, utc_now())
+        app.state.add_worker(worker)
+        assert await manager.close_worker(worker.worker_id)
+        assert [run.ended.is_set() for run in own.runs] == [True]
+        assert not await manager.close_worker(worker.worker_id)
+
+
+async def test_silence_does_not_end_it_while_it_is_followed(
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
+) -> None:
+    place.types = (attrs.evolve(STANDING, idle_seconds=3.0),)
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("standing")
+        with trio.move_on_after(60):
+            await manager.follow([worker_id])
+        assert not place.runs[0].asked
+        await manager.close_worker(worker_id)

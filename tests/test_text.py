@@ -35,7 +35,7 @@ def test_what_people_write_stays_as_it_is():
 
 
 @given(st.text(st.characters()))
-def test_nothing_that_is_obeyed_gets_through(text):
+def test_k1_nothing_that_is_obeyed_gets_through(text):
     shown = printable(text)
     kinds = {unicodedata.category(character) for character in shown if character not in "\t\n"}
     assert not kinds & {"Cc", "Cs", "Zl", "Zp"}
@@ -60,7 +60,7 @@ def test_a_line_that_is_cut_says_so():
     assert one_line("one two three") == "one two three"
 
 
-def test_a_forged_log_line_stays_one_line():
+def test_k1_a_forged_log_line_stays_one_line():
     assert one_line("done\n2026-01-01 ERROR forged\r\x1b[2K") == "done 2026-01-01 ERROR forged \\x1b[2K"
 
 
@@ -79,6 +79,12 @@ def test_secrets_are_known_by_the_names_of_their_variables():
         "hunter2hunter2",
         "ghp-abcdefgh",
     )
+
+
+def test_each_line_of_a_secret_is_one():
+    key = "-----BEGIN KEY-----\nMIIEabcdefghijkl\nshort\n-----END KEY-----\n"
+    secrets = secrets_in({"APP_PRIVATE_KEY": key})
+    assert redact(f"{key}|MIIEabcdefghijkl|short", secrets) == "[redacted]|[redacted]|short"
 
 
 def test_a_secret_is_taken_out_wherever_it_stands_and_one_in_another_leaves_nothing_of_it():

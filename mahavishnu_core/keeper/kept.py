@@ -101,7 +101,8 @@ class Kept:
     def has_left(self, now: float, status: int | None) -> None:
         """The command itself has ended; ``status`` as of waitpid, None where nobody could see it."""
         self.left_at, self.status = now, status
-        self.is_warned = self.is_warned and not self.shim  # a shim's own family was not asked with it
+        if self.shim:  # its own family was not asked with it
+            self.kill_at, self.is_warned = None, False
 
     def ask_to_end(self, now: float, cause: str, grace: float) -> None:
         """Begin the end, or hasten one that is under way. The first cause stands."""
@@ -118,18 +119,17 @@ class Kept:
         self._check_limits(now)
         if self.kill_at is None:
             return False
+        is_shim = bool(self.shim) and self.left_at is None
         if not self.is_warned:
             self.is_warned = True
             if self.left_at is not None:
                 self.strays = [str(process) for process in family.values()]
-            is_shim = self.shim and self.left_at is None  # it ends itself what it has started
-            asked = [self.process.pid] if is_shim else list(family)
-            send(signal.SIGTERM, asked)
+            send(signal.SIGTERM, [self.process.pid] if is_shim else family)  # a shim ends its own itself
             send(signal.SIGCONT, family)
-        if self.shim and now >= self.kill_at and not self.is_hastened:
+        if is_shim and now >= self.kill_at and not self.is_hastened:
             self.is_hastened = True
-            send(signal.SIGQUIT, family)
-        kill_at = self.kill_at + (SHIM_PATIENCE if self.shim and self.left_at is None else 0)
+            send(signal.SIGQUIT, [self.process.pid])
+        kill_at = self.kill_at + (SHIM_PATIENCE if is_shim else 0)
         if now >= kill_at:
             send(signal.SIGKILL, family)
             if self.group:

@@ -59,6 +59,11 @@ def environment(pid: int) -> bytes:
     return _read(pid, "environ")
 
 
+def command_line(pid: int) -> bytes:
+    """Its words, each ended by a NUL; nothing of a process that has ended."""
+    return _read(pid, "cmdline")
+
+
 def open_files(pid: int) -> dict[int, str]:
     """What each file descriptor of a process is, but for those that it closes meanwhile."""
     found = {}
@@ -89,14 +94,14 @@ def _wait_for_one(processes: list[Process], seconds: float) -> None:
 
 
 def _is_keeper(process: Process, state_dir: Path) -> bool:
-    words = _read(process.pid, "cmdline").split(b"\0")
+    words = command_line(process.pid).split(b"\0")
     starts = b"keeper.main" in b" ".join(words) and os.fsencode(state_dir) in words
     return starts and process.pid == process.session
 
 
 def _is_of(pid: int, tmp_path: Path, tasks: set[str]) -> bool:
     path = os.fsencode(tmp_path)
-    if path in _read(pid, "cmdline") or path in _read(pid, "environ") or task_of(pid) in tasks:
+    if path in command_line(pid) or path in _read(pid, "environ") or task_of(pid) in tasks:
         return True
     try:
         return os.fsencode(Path(f"/proc/{pid}/cwd").readlink()).startswith(path)

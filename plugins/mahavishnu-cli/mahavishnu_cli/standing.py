@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import attrs
@@ -12,8 +13,9 @@ import trio
 from mahavishnu_cli.streams import say
 from mahavishnu_core import WorkerStatus, debug_log, standing
 from mahavishnu_core.errors import MahavishnuError
-from mahavishnu_core.events import Notice
+from mahavishnu_core.events import Notice, Started
 from mahavishnu_core.output import events_so_far
+from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
     from mahavishnu_core import WorkerManager
@@ -25,22 +27,19 @@ _LAST_PATIENCE = 1.0
 
 
 def tell_notices(manager: WorkerManager, worker_id: str) -> None:
-    """Say what a standing worker has to tell of itself."""
+    """Say what a standing worker had to tell of itself until it had started."""
     app = manager.app
     task = app.state.last_task(worker_id)
-    if task is not None and app.state.is_standing(worker_id):
-        for events in events_so_far(app, task):
-            for event in events:
-                if isinstance(event, Notice):
-                    say(f"{worker_id}: {event.text}")
+    if task is not None and task.is_standing:
+        events = (event for events in events_so_far(app, task) for event in events)
+        for event in takewhile(lambda event: not isinstance(event, Started), events):
+            if isinstance(event, Notice):
+                say(f"{worker_id}: {event.text}")
 
 
 @asynccontextmanager
 async def debugged(manager: WorkerManager) -> AsyncIterator[None]:
-    """Meanwhile have a debug monitor show what happens, where the app is debugged. It is in nobody's way."""
-    if not manager.app.debug:
-        yield
-        return
+    """Meanwhile have a debug monitor show what happens. It is in nobody's way."""
     opening = _Opening(manager)
     try:
         async with trio.open_nursery() as nursery:
@@ -51,6 +50,8 @@ async def debugged(manager: WorkerManager) -> AsyncIterator[None]:
             nursery.cancel_scope.cancel()
     finally:
         opening.tell_if_unfinished()
+        if manager.engine.log is not None and manager.engine.log.lost:
+            say(f"the debug log {str(manager.engine.log.path)!r} lacks lines: it cannot be written")
 
 
 @attrs.define(eq=False)
@@ -67,8 +68,8 @@ class _Opening:
         try:
             worker_id = await self._open()
             tell_notices(self._manager, worker_id)
-        except MahavishnuError as error:
-            say(f"no debug monitor ({error}); follow the log with 'tail -F {log}'")
+        except Exception as error:  # noqa: BLE001  # whatever is wrong with a monitor, the run goes on
+            say(f"no debug monitor ({one_line(str(error))}); follow the log with 'tail -F {log}'")
         else:
             say(f"{worker_id}: shows {log}; see it later with 'mahavishnu workers logs {worker_id}'")
             say(f"{worker_id}: stays open; end it with 'mahavishnu workers close {worker_id}'")
@@ -87,6 +88,8 @@ class _Opening:
         await manager.recover()  # one that has ended unseen is none
         for report in manager.monitor_workers():
             if report.worker_type == MONITOR and report.status is WorkerStatus.RUNNING:
+                self._worker_id = report.worker_id
+                await standing.started(manager.engine, manager.app.state.worker(report.worker_id))
                 return report.worker_id
         [self._worker_id] = await manager.spawn_workers(MONITOR, until_started=False)
         try:

@@ -55,16 +55,6 @@ async def run_once(manager: WorkerManager) -> None:
 # --- the monitor of a run
 
 
-async def test_a_run_that_is_not_debugged_has_no_monitor(
-    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with WorkerManager(app_with(tmp_path, place, debug=False)) as manager:
-        async with debugged(manager):
-            await run_once(manager)
-        assert monitors(manager) == {}
-    assert capsys.readouterr().err == ""
-
-
 async def test_it_is_opened_and_says_where_to_look_and_how_to_end_it(
     autojump_clock: MockClock, place: StandingPlace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -108,6 +98,39 @@ async def test_one_that_has_ended_unseen_is_none(
         found = monitors(manager)
     assert found.pop(lost).is_final
     assert [*found.values()] == [WorkerStatus.RUNNING]
+
+
+async def test_of_an_open_one_only_what_it_said_at_its_start_is_told_again(
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.script = lambda task: ANSWER if task.timeout_seconds else (ACCESS, UP, Say(b"and then\n"), Hang())
+    for _ in range(2):
+        async with WorkerManager(app_with(tmp_path, place)) as manager, debugged(manager):
+            await trio.sleep(SECONDS)
+    said = capsys.readouterr().err
+    assert (said.count("look here"), said.count("and then")) == (2, 0)
+
+
+async def test_an_open_one_that_cannot_be_read_harms_no_run(
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with WorkerManager(app_with(tmp_path, place)) as manager:
+        (worker_id,) = await manager.spawn_workers(MONITOR)
+        output = manager.app.state.task(f"{worker_id}.1").directory / "stdout.jsonl"
+        output.rename(output.with_name("away"))
+        output.mkdir()
+        async with debugged(manager):
+            await run_once(manager)
+    assert_done_without(capsys.readouterr().err, "Is a directory", tmp_path)
+
+
+async def test_a_log_that_cannot_be_written_is_told_of(
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state/debug.jsonl").mkdir(parents=True)
+    async with WorkerManager(app_with(tmp_path, place)) as manager, debugged(manager):
+        await run_once(manager)
+    assert "debug.jsonl' lacks lines: it cannot be written" in capsys.readouterr().err
 
 
 async def test_the_run_does_not_wait_while_it_is_opening(

@@ -142,7 +142,7 @@ def test_lines_of_logs_are_found_after_results_with_their_numbers(home, monkeypa
         "=== k3f9a2b1  debug-monitor  line 3 ===",
         "=== k3f9a2b1  debug-monitor  lines 1 to 2 ===",
     ]
-    assert "$ make\nready [redacted]\n" in ran.out
+    assert "\n2: ready [redacted]\n" in ran.out
     assert "ready \\x1b[2J\n" in ran.out
     (result, *pieces) = home.run("results", "search", "ready", "--json").json
     assert (result["status"], {piece["status"] for piece in pieces}) == ("completed", {"running"})

@@ -57,7 +57,7 @@ def execute(worker: Worker, task: Task) -> Command | None:
         return None
     from mahavishnu_debug_monitor.place import command
 
-    return command(task)
+    return command(worker, task)
 
 
 @hookimpl

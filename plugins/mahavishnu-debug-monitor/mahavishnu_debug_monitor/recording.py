@@ -30,14 +30,14 @@ class Recording:
     """The number of the next line."""
     _latest: deque[str] = attrs.field(factory=lambda: deque(maxlen=_KNOWN))
 
-    async def capture(self) -> bool:
-        """Record what the window has shown since the last time; whether that was anything. Raises WindowGone.
+    async def capture(self) -> int:
+        """Record what the window has shown since the last time; how many lines. Raises WindowGone.
 
         While nothing can be written, nothing is taken from the window: it keeps its lines for a while.
         """
         self._output.write()
         if self._output.is_stuck:
-            return False
+            return 0
         new = await self._window.new_lines()
         if new.missing:
             self._output.write(wire.missing(self._next, new.missing))
@@ -47,7 +47,7 @@ class Recording:
         self._storing.add(self._next, lines)
         self._next += len(lines)
         self._latest.extend(lines)
-        return bool(lines)
+        return len(lines)
 
     def has_shown(self, line: str) -> bool:
         """Whether a line is among the latest."""

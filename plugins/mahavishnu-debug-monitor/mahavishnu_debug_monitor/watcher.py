@@ -46,11 +46,14 @@ Keep: TypeAlias = Callable[[LogBatch], Awaitable[Mapping[str, "str | None"]]]
 CAPTURE_EVERY = 1.0
 _NICENESS = 10
 _SOON = 0.1
+_FLOOD = 1000
+"""Lines at once after which the next look is soon: a window forgets."""
 _FIRST_PATIENCE = 3.0
 """Seconds for the first lines to be shown and stored, before it is said that all is ready."""
 _LAST_LOOK, _LAST_STORING = 2.0, 3.0
 """Seconds, in the end, for what is in the log to be shown, and for storing what is left."""
 _SIGNALS = (signal.SIGTERM, signal.SIGQUIT)
+_BLANK = " " * 4096
 
 
 def main() -> None:
@@ -61,12 +64,14 @@ def main() -> None:
     options = MonitorOptions(cast("WindowKind", window), profile)
     app = load_app(config_dir=Path(config_dir) if config_dir else None)
     watcher = Watcher(app, app.state.worker(worker_id), options, output)
+    draft = Path(directory, "shim.json.part")
+    draft.write_text(_BLANK)  # now: in the end the disk may be full
     try:
         report = trio.run(watcher.run)
     except BaseException as error:
-        _leave(directory, {"error": one_line(f"the watcher failed: {error!r}"), "reason": "watcher"})
+        _leave(draft, {"error": one_line(f"the watcher failed: {_leaves(error)}"), "reason": "watcher"})
         raise
-    _leave(directory, report)
+    _leave(draft, report)
 
 
 @attrs.define(eq=False)
@@ -139,8 +144,8 @@ class Watcher:
                 self._output.write(ready)
                 nursery.start_soon(storing.serve)
                 while not self._asked.is_set():
-                    await recording.capture()
-                    await self._pause(CAPTURE_EVERY)
+                    is_flood = await recording.capture() > _FLOOD
+                    await self._pause(_SOON if is_flood else CAPTURE_EVERY)
                 with trio.move_on_after(_LAST_LOOK):
                     await self._catch_up(recording)
             except WindowGone as error:
@@ -183,11 +188,18 @@ async def _refuse(reason: str, batch: LogBatch) -> Mapping[str, str | None]:
     return {"every storage": reason}
 
 
-def _leave(directory: str, report: dict[str, JSON]) -> None:
-    """Write the report, whole or not at all."""
-    draft = Path(directory, "shim.json.part")
-    draft.write_text(json.dumps(report))
+def _leave(draft: Path, report: dict[str, JSON]) -> None:
+    """Write the report where room was kept for it."""
+    with draft.open("r+") as file:
+        file.write(json.dumps(report))
     draft.replace(draft.with_name("shim.json"))
+
+
+def _leaves(error: BaseException) -> str:
+    """What went wrong, without the groups of Trio round it."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(_leaves, error.exceptions))
+    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

@@ -12,12 +12,13 @@ from pathlib import Path
 import attrs
 import trio
 
-from mahavishnu_core import Task, WorkerManager, WorkerResult
+from mahavishnu_core import Task, WorkerManager, WorkerResult, debug_log
 from mahavishnu_core.app import App, load_app
 from mahavishnu_core.debug_log import DebugLog, Entry
 from mahavishnu_core.events import Notice, Text
+from mahavishnu_core.keeper.family import snapshot
 from mahavishnu_core.output import events_so_far
-from mahavishnu_core.testing.processes import gone, keepers
+from mahavishnu_core.testing.processes import command_line, gone, keepers
 
 LIMIT = 30
 """Seconds for what a test does with one monitor: far more than any needs."""
@@ -46,6 +47,11 @@ class Monitor:
     def watcher(self) -> int:
         """Its process."""
         return int(json.loads((self.task.directory / "launch.json").read_text())["pid"])
+
+    def is_shown(self) -> bool:
+        """Whether something still follows the log, in a window or without one."""
+        log = str(debug_log.path_in(self.app.state.root)).encode()
+        return any(log in command_line(pid) and b"tail" in command_line(pid) for pid in snapshot())
 
     def say(self, *words: str) -> None:
         """Write entries into the log."""

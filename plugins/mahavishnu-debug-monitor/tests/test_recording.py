@@ -58,14 +58,14 @@ def handed_on(storing: Storing) -> list[tuple[int, str]]:
 
 async def test_lines_are_numbered_over_all_captures(desk: Desk) -> None:
     desk.window.news = [NewLines(["one", "two"]), NewLines(["three"])]
-    assert [await desk.recording.capture() for _ in range(3)] == [True, True, False]
+    assert [await desk.recording.capture() for _ in range(3)] == [2, 1, 0]
     assert desk.written() == [("line", 1, "one"), ("line", 2, "two"), ("line", 3, "three")]
     assert handed_on(desk.storing) == [(1, "one"), (2, "two"), (3, "three")]
 
 
 async def test_missing_lines_are_said_and_leave_a_gap_in_the_numbers(desk: Desk) -> None:
     desk.window.news = [NewLines(["one"]), NewLines(["nine"], missing=7)]
-    assert [await desk.recording.capture() for _ in range(2)] == [True, True]
+    assert [await desk.recording.capture() for _ in range(2)] == [1, 1]
     assert desk.written() == [("line", 1, "one"), ("missing", 7, None), ("line", 9, "nine")]
     assert handed_on(desk.storing) == [(1, "one"), (9, "nine")]
 

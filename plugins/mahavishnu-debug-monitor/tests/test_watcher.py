@@ -48,7 +48,7 @@ async def test_what_is_logged_is_shown_and_recorded_until_it_is_closed(
         result = await monitor.close()
         assert monitor.said() == ["one", "two", "three"]
         assert (result.status, result.error) == (WorkerStatus.CANCELLED, "cancelled")
-        assert not tmux(monitor, "list-sessions")
+        assert not monitor.is_shown()
 
 
 async def test_a_window_that_its_user_closes_is_a_cancelled_worker(
@@ -70,7 +70,7 @@ async def test_a_watcher_that_is_killed_leaves_no_window(app: App, window: str, 
         await monitor.kill(monitor.watcher)
         result = await monitor.ended()
         assert (result.status, result.error) == (WorkerStatus.FAILED, "its watcher was lost")
-        assert not tmux(monitor, "list-sessions")
+        assert not monitor.is_shown()
         assert monitor.said() == ["one"]
 
 
@@ -84,7 +84,7 @@ async def test_it_outlives_its_engine_and_its_keeper(app: App, window: str, tmp_
             monitor.say("still here")
             await monitor.hear("still here")
             await other.close_worker(monitor.worker_id)
-        assert not tmux(monitor, "list-sessions")
+        assert not monitor.is_shown()
 
 
 async def test_a_log_that_is_set_aside_is_followed_in_its_new_file(

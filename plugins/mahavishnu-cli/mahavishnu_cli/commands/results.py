@@ -39,7 +39,7 @@ def results(start: Start, worker_ids: tuple[str, ...], all_tasks: bool, as_json:
     async def body(manager: WorkerManager, _: Interrupts) -> int:
         found = await manager.collect_results(worker_ids or None, all_tasks=all_tasks)
         print_results(found, style_of(as_json=as_json))
-        reports = manager.monitor_workers(worker_ids or None)
+        reports = manager.monitor_workers(worker_ids or start.state.passing_ids())
         running = sum(each.task_id is not None and not each.status.is_final for each in reports)
         if running:
             say(f"{counted(running, 'task')} not ended yet: see 'mahavishnu workers monitor'")

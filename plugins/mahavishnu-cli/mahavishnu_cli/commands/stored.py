@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, cast
 
+import attrs
 import click
 import trio
 
@@ -56,7 +57,7 @@ def search(start: Start, text: str, limit: int, as_json: bool) -> int:
     async def body(manager: WorkerManager, _: Interrupts) -> int:
         await manager.recover()
         found, failures = await search_storages(manager, text, limit)
-        print_results(found, style_of(as_json=as_json))
+        print_results(found if as_json else [_shown(each, text) for each in found], style_of(as_json=as_json))
         for storage, reason in failures.items():
             complain(f"storage {storage!r} could not be searched: {reason}")
         if not found and not failures:
@@ -64,6 +65,17 @@ def search(start: Start, text: str, limit: int, as_json: bool) -> int:
         return _EXIT_NOT_KEPT if failures else 0
 
     return start.manage(body)
+
+
+def _shown(result: WorkerResult, text: str) -> WorkerResult:
+    """Of lines of a log those that have a word of what was searched for, with their numbers."""
+    log = result.metadata.get("log")
+    if not isinstance(log, dict):
+        return result
+    words = text.casefold().split()
+    lines = list(enumerate((result.output or "").split("\n"), cast("int", log["first"])))
+    fitting = [(number, line) for number, line in lines if any(word in line.casefold() for word in words)]
+    return attrs.evolve(result, output="\n".join(f"{number}: {line}" for number, line in fitting or lines))
 
 
 async def search_storages(
@@ -154,15 +166,22 @@ def _lines(task: Task, prompt: str, result: WorkerResult) -> Iterable[str]:
         "warnings": ", ".join(map(str, cast("list[str]", told.get("warnings") or []))),
         "directory": task.directory,
     }
-    yield from (f"{name + ':':12}{value}" for name, value in facts.items() if value not in (None, ""))
+    yield from (_fact(f"{name + ':':12}{value}") for name, value in facts.items() if value not in (None, ""))
     evidence = cast("dict[str, JSON]", told.get("evidence") or {})
     yield from (
-        f"  evidence: {name} = {value}" for name, value in evidence.items() if value not in (None, "", [])
+        _fact(f"  evidence: {name} = {value}")
+        for name, value in evidence.items()
+        if value not in (None, "", [])
     )
     yield f"\n--- prompt\n{prompt.rstrip()}"
     if result.error:
         yield f"\n--- error\n{result.error.rstrip()}"
     yield f"\n--- output\n{(result.output or '').rstrip()}"
+
+
+def _fact(text: str) -> str:
+    """With all its lines but the first set in: none of them may pass for another fact."""
+    return text.replace("\n", f"\n{'':12}")
 
 
 def _pairs(usage: dict[str, int]) -> str:

@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import subprocess
-from collections import deque
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -41,13 +40,13 @@ async def open_plain(command: Sequence[str], environ: Mapping[str, str]) -> Asyn
 
 @attrs.define(eq=False)
 class PlainWindow:
-    """The lines that a command has printed, for as long as nobody has taken them; the newest of them."""
+    """The lines that a command has printed; it waits with more while nobody takes them."""
 
     _command: Sequence[str]
-    _lines: deque[str] = attrs.field(factory=lambda: deque(maxlen=_MOST_LINES))
-    _missing: int = 0
+    _lines: list[str] = attrs.field(factory=list)
     _rest: bytes = b""
     """The beginning of a line that is not whole yet."""
+    _has_room: trio.Event = attrs.field(factory=trio.Event)
     _has_ended: bool = False
 
     @property
@@ -58,9 +57,8 @@ class PlainWindow:
         await trio.lowlevel.checkpoint()
         if not self._lines and self._has_ended:
             raise WindowGone("the command that follows the log has ended")
-        news = NewLines(tuple(self._lines), self._missing)
-        self._lines.clear()
-        self._missing = 0
+        news, self._lines = NewLines(self._lines), []
+        self._has_room.set()
         return news
 
     async def read(self, output: trio.abc.ReceiveStream) -> None:
@@ -71,12 +69,14 @@ class PlainWindow:
                 whole.append(self._rest)
                 self._rest = b""
             self._keep(whole)
+            while len(self._lines) >= _MOST_LINES:
+                self._has_room = trio.Event()
+                await self._has_room.wait()
         if self._rest:
             self._keep([self._rest])
         self._has_ended = True
 
     def _keep(self, whole: Sequence[bytes]) -> None:
-        self._missing += max(0, len(self._lines) + len(whole) - _MOST_LINES)
         self._lines.extend(line.decode("utf-8", "replace").rstrip() for line in whole)
 
 
