@@ -36,12 +36,15 @@ class App:
 
     @property
     def loaded(self) -> Loaded:
-        """The settings with their warnings and origins. Raises SettingsError with every fault in them."""
+        """The settings with their warnings and origins.
+
+        Raises SettingsError with every fault in them, UsageError where the current directory is gone.
+        """
         if self._loaded is None:
             from mahavishnu_core.settings import load_settings
 
             self._loaded = load_settings(
-                cwd=Path.cwd(), config_dir=self.config_dir, environ=self.environ, overrides=self.overrides
+                cwd=_here(), config_dir=self.config_dir, environ=self.environ, overrides=self.overrides
             )
         return self._loaded
 
@@ -94,6 +97,13 @@ def load_app(
 
     host = load_plugins(environ) if host is None else host
     return App(host, StateDir(state_dir_path(environ)), config_dir, environ, overrides or {}, debug)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current directory is gone: change to one that is there") from None
 
 
 def _listed(kinds: object) -> Iterable[object]:

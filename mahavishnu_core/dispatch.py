@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from mahavishnu_core.errors import MahavishnuError, PluginError
-from mahavishnu_core.local import find_program
+from mahavishnu_core.local import MayNotRun, find_program
 from mahavishnu_core.models import Command, Task, Worker, WorkerType, utc_now
 from mahavishnu_core.templates import words
 
@@ -29,11 +29,11 @@ async def spawn(engine: Engine, kind: WorkerType, workspace: Path) -> Worker:
         facts = await engine.ask("spawn", Mapping, worker=worker)  # type: ignore[type-abstract]  # mypy 4717
         if facts is None:
             raise PluginError(f"no plugin offers the place {kind.place!r} of worker type {kind.name!r}")
+        worker = attrs.evolve(worker, facts=dict(facts))
+        state.add_worker(worker)
     except BaseException:
         state.forget_worker_id(worker.worker_id)
         raise
-    worker = attrs.evolve(worker, facts=dict(facts))
-    state.add_worker(worker)
     return worker
 
 
@@ -66,6 +66,8 @@ def require_program(kind: WorkerType, workspace: Path) -> None:
         return
     try:
         find_program(words(kind.command_template)[0], os.environ.get("PATH"), workspace)
+    except MayNotRun as error:
+        raise MayNotRun(f"worker type {kind.name!r} cannot be used: {error}") from None
     except MahavishnuError as error:
         hint = f": install it with '{kind.install}'" if kind.install else ""
         raise type(error)(

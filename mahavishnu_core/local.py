@@ -28,6 +28,10 @@ _LONGEST_WORD = 128 * 1024
 """Bytes of one argument at which Linux refuses to start a program."""
 
 
+class MayNotRun(MissingError):
+    """A program is there, and is not executable."""
+
+
 async def make_ready(worker: Worker) -> Mapping[str, JSON]:
     """A local worker needs nothing but its workspace. Raises UsageError where that is not a directory."""
     await trio.lowlevel.checkpoint()
@@ -125,10 +129,12 @@ def _require_short_words(words: Iterable[str]) -> None:
 
 
 def find_program(name: str, path: str | None, workspace: Path) -> str:
-    """The file of a program, as a shell in the workspace would find it. Raises MissingError."""
+    """The file of a program, as a shell in the workspace would find it. Raises MissingError, MayNotRun."""
     local = workspace / name
     found = shutil.which(local if "/" in name else name, path=path)
     if found is None:
+        if "/" in name and local.is_file():
+            raise MayNotRun(f"{name!r} may not be run: allow it with 'chmod +x'")
         raise MissingError(f"{name!r} is not installed, or not in PATH")
     return str(Path(found).absolute())
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _TEXT_LIMIT = 16 * 1024 * 1024
 """Characters of an unfinished answer that are kept; the whole is in the task's output file."""
 _ACTIVITY_LENGTH = 200
+_ERROR_LENGTH = 1000
+"""Characters of an error that is kept though a later result decides."""
+_BLOCK = 1024
+"""Texts that are put together before the end: short ones take many times the memory of their characters."""
 
 
 @attrs.define
@@ -38,6 +42,7 @@ class Tally:
     usage: Usage | None = None
     tool_calls: int = 0
     finished: list[Finished] = attrs.field(factory=list)
+    """All of them, those before the last without their texts."""
     retry_at: float | None = None
     awaits_permission: bool = False
     oversize: int = 0
@@ -46,18 +51,17 @@ class Tally:
     activity: str = ""
     """The last tool, words or progress, for the live view. Not made printable."""
     _is_speaking: bool = False
-    _texts: list[str] = attrs.field(factory=list)
-    _pieces: list[str] = attrs.field(factory=list)
+    _texts: _Texts = attrs.field(factory=lambda: _Texts("\n\n"))
+    _pieces: _Texts = attrs.field(factory=lambda: _Texts(""))
     """Of a text that has not come whole yet."""
     _is_said_anew: bool = False
     """Whether the agent tries again, so that the next piece takes the place of those before."""
-    _text_length: int = 0
 
     @property
     def text(self) -> str:
         """What the worker's own agent has said so far, subagents left out, to the last piece that came."""
-        unfinished = "".join(self._pieces)
-        return "\n\n".join([*self._texts, unfinished] if unfinished else self._texts)
+        unfinished = str(self._pieces)
+        return self._texts.joint.join([*self._texts.parts(), unfinished]) if unfinished else str(self._texts)
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -80,7 +84,7 @@ class Tally:
             case Started():
                 self.started = self.started or event
             case Finished():
-                self.finished.append(event)
+                self._note_end(event)
             case Oversize():
                 self.oversize += 1
 
@@ -94,14 +98,19 @@ class Tally:
             return
         if self._is_said_anew or not event.partial:
             self._drop_pieces()
-        if self._text_length + len(event.text) <= _TEXT_LIMIT:
-            (self._pieces if event.partial else self._texts).append(event.text)
-            self._text_length += len(event.text)
+        if self._texts.size + self._pieces.size + len(event.text) <= _TEXT_LIMIT:
+            (self._pieces if event.partial else self._texts).add(event.text)
 
     def _drop_pieces(self) -> None:
-        self._text_length -= sum(map(len, self._pieces))
-        self._pieces.clear()
+        self._pieces = _Texts("")
         self._is_said_anew = False
+
+    def _note_end(self, event: Finished) -> None:
+        if self.finished:  # an agent may give results without end, each with megabytes of text
+            earlier = self.finished.pop()
+            error = earlier.error and earlier.error[:_ERROR_LENGTH]
+            self.finished.append(Finished(earlier.success, None, error, earlier.reason, earlier.turns))
+        self.finished.append(event)
 
     def _note_notice(self, notice: Notice) -> None:
         self._is_said_anew = self._is_said_anew or notice.kind == "retry"
@@ -110,3 +119,27 @@ class Tally:
         self.awaits_permission = notice.kind == "permission_request"
         if notice.kind in {"retry", "rate_limit"}:
             self.activity, self._is_speaking = notice.text, False
+
+
+@attrs.define
+class _Texts:
+    """Texts on their way to one, with ``joint`` between them."""
+
+    joint: str
+    size: int = 0
+    """Characters of all of them."""
+    _blocks: list[str] = attrs.field(factory=list)
+    _loose: list[str] = attrs.field(factory=list)
+
+    def add(self, text: str) -> None:
+        self.size += len(text)
+        self._loose.append(text)
+        if len(self._loose) == _BLOCK:
+            self._blocks.append(self.joint.join(self._loose))
+            self._loose.clear()
+
+    def parts(self) -> list[str]:
+        return [*self._blocks, *self._loose]
+
+    def __str__(self) -> str:
+        return self.joint.join(self.parts())

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mahavishnu_core.tally import Tally
 
 _STDERR_LINES = 20
+_RESULTS_AT_ENDS = 50
+"""Of more than twice as many results, so many of the first and of the last are in the evidence."""
 
 
 @attrs.frozen
@@ -88,11 +90,11 @@ def _judge(seen: Seen, timeout_seconds: float) -> Verdict:
 
 
 def _timed_out(seen: Seen, timeout_seconds: float) -> Verdict:
-    if seen.exit.cause == "idle":
-        return Verdict(WorkerStatus.TIMEOUT, "idle", "ended: no event came for the idle limit")
     if seen.tally.awaits_permission:
         text = "timed out while it waited for a permission: allow the tool in the worker type's command"
         return Verdict(WorkerStatus.TIMEOUT, "needs_permission", text)
+    if seen.exit.cause == "idle":
+        return Verdict(WorkerStatus.TIMEOUT, "idle", "ended: no event came for the idle limit")
     return Verdict(WorkerStatus.TIMEOUT, "wall", f"Task timed out after {timeout_seconds:g} s")
 
 
@@ -171,9 +173,13 @@ def _usage(tally: Tally) -> JSON:
 
 
 def _evidence(seen: Seen) -> dict[str, JSON]:
-    results: list[JSON] = [_as_evidence(finished) for finished in seen.tally.finished]
+    finished = seen.tally.finished
+    shown = [*finished[:_RESULTS_AT_ENDS], *finished[_RESULTS_AT_ENDS:][-_RESULTS_AT_ENDS:]]
+    left_out = len(finished) - len(shown)
+    results: list[JSON] = [_as_evidence(each) for each in shown]
     return {
         "results": results,
+        **({"results_left_out": left_out} if left_out else {}),
         "exit_code": seen.exit.exit_code,
         "signal": seen.exit.signal,
         "exit_known": seen.exit.is_known,

@@ -35,3 +35,12 @@ def test_switched_off_workers_are_refused_with_the_variable_that_says_so(tmp_pat
     app = attrs.evolve(app, environ={**app.environ, "MAHAVISHNU_WORKERS_ENABLED": "off"})
     with pytest.raises(UsageError, match="'workers_enabled' in MAHAVISHNU_WORKERS_ENABLED: switch them on"):
         app.require_workers()
+
+
+def test_a_current_directory_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    with pytest.raises(UsageError, match=r"^the current directory is gone: change to one that is there$"):
+        app_of(tmp_path).require_workers()

@@ -31,6 +31,7 @@ TO_THE_DEADLINE = {
     "result_then_hang": "SIGTERM",
     "silent_forever": "SIGTERM",
     "stops_itself": "SIGTERM",
+    "talks_forever": "SIGTERM",
     "term_immune_family": "SIGKILL",
 }
 BY_THEMSELVES = dict.fromkeys(set(all_agents()) - set(TO_THE_DEADLINE), 0) | {

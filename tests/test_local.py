@@ -12,7 +12,7 @@ import pytest
 from mahavishnu_core import Command
 from mahavishnu_core.errors import MissingError, UsageError
 from mahavishnu_core.keeper_link import KeeperLink
-from mahavishnu_core.local import find_program, give_back, launch_command, make_ready
+from mahavishnu_core.local import MayNotRun, find_program, give_back, launch_command, make_ready
 from mahavishnu_core.models import Worker, WorkerType, utc_now
 
 
@@ -154,6 +154,12 @@ def test_a_program_is_looked_up_as_a_shell_would(tmp_path):
     assert find_program("tool", path, tmp_path) == str(program)
     assert find_program("bin/tool", "/nowhere", tmp_path) == str(program)
     assert find_program(str(program), "/nowhere", Path("/")) == str(program)
+
+
+def test_a_program_that_may_not_be_run_is_said_to_be_there(tmp_path):
+    (tmp_path / "tool").write_text("#!/bin/sh\n")
+    with pytest.raises(MayNotRun, match=r"^'./tool' may not be run: allow it with 'chmod \+x'$"):
+        find_program("./tool", "/nowhere", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["tool", "./tool", "no-such", "bin", ""])

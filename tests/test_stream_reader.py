@@ -101,7 +101,7 @@ def read(
 @settings(deadline=None)
 @pytest.mark.parametrize("parser", [GenericParser, Fussy, Strict])
 @given(stream=_STREAMS, seams=chunks(), max_line=st.integers(10, 60))
-def test_any_chunking_gives_the_same_events(
+def test_b2_any_chunking_gives_the_same_events(
     parser: Callable[[], Parser], stream: bytes, seams: list[int], max_line: int
 ) -> None:
     whole = read(stream, parser(), max_line=max_line)
@@ -120,7 +120,7 @@ def test_any_chunking_gives_the_same_plain_lines(stream: bytes, seams: list[int]
 
 @settings(deadline=None)
 @given(stream=_STREAMS)
-def test_every_event_of_any_bytes_can_be_written_as_json(stream: bytes) -> None:
+def test_b5_every_event_of_any_bytes_can_be_written_as_json(stream: bytes) -> None:
     for event in read(stream).events:
         json.dumps(to_dict(TaskEvent("w", "t", 1, event)), allow_nan=False).encode()
 

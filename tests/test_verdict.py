@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import attrs
@@ -56,6 +57,12 @@ def verdict(*events: Event, exit: Exit = CLEAN, stderr: str = "", is_truncated: 
             TIMEOUT,
             "needs_permission",
         ),
+        (
+            [Notice("permission_request", "Bash")],
+            Exit(signal="SIGTERM", cause="idle"),
+            TIMEOUT,
+            "needs_permission",
+        ),
         ([], Exit(signal="SIGTERM", cause="cancelled"), CANCELLED, "cancelled"),
         ([GOOD], Exit(signal="SIGTERM", cause="cancelled"), CANCELLED, "cancelled"),
         ([GOOD], Exit(exit_code=0, cause="cancelled"), COMPLETED, None),
@@ -95,6 +102,17 @@ def test_several_results_are_said_and_all_kept() -> None:
     assert [result["success"] for result in evidence["results"]] == [True, False]  # type: ignore[index,call-overload]
 
 
+def test_of_results_without_end_the_first_and_the_last_are_kept_and_how_many_are_not() -> None:
+    many = [Finished(success=False, text="t" * 10_000, error="e" * 10_000, reason="x")] * 500
+    found = seen(BAD, *many, GOOD)
+    assert sum(len(f"{each.text}{each.error}") for each in found.tally.finished) < 600_000
+    result = result_of(WORKER, TASK, found)
+    evidence = result.metadata["evidence"]
+    assert (result.output, evidence["results_left_out"]) == ("the answer", 402)
+    assert (evidence["results"][0]["error"], evidence["results"][-1]["success"]) == ("no credit", True)
+    assert len(evidence["results"]) == 100
+
+
 def test_strays_and_survivors_are_said() -> None:
     found = verdict(GOOD, exit=Exit(exit_code=0, strays=("7 sleep",), survivors=("8 D",)))
     assert found.warnings == ("strays_ended", "survivors")
@@ -124,6 +142,19 @@ def test_a_stream_without_result_gives_what_was_said() -> None:
 def test_an_answer_ended_in_the_middle_gives_what_had_come_of_it() -> None:
     events = [Text("first"), Text("sec", partial=True), Text("ond", partial=True)]
     assert result_of(WORKER, TASK, seen(*events)).output == "first\n\nsecond"
+
+
+def test_thousands_of_short_texts_are_one_text_and_take_little_more_memory_than_it() -> None:
+    words = [f"{number:x}" for number in range(5_000)]
+    tally = Tally()
+    tracemalloc.start()
+    tally.add(Text(word, partial=True) for word in words)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert tally.text == "".join(words)
+    assert taken < 100_000
+    tally.add([Text("whole"), *(Text(word) for word in words), Text("piece", partial=True)])
+    assert tally.text == "\n\n".join(["whole", *words, "piece"])
 
 
 def test_what_was_said_before_a_retry_is_not_said_twice() -> None:

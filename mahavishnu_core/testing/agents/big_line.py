@@ -5,5 +5,8 @@ from __future__ import annotations
 import speech
 
 speech.begin()
-speech.write(b'{"type":"big","data":"' + b"x" * 20_000_000 + b'"}\n')
+speech.write(b'{"type":"big","data":"')
+for _ in range(speech.size(20)):
+    speech.write(b"x" * 1_000_000)
+speech.write(b'"}\n')
 speech.result()

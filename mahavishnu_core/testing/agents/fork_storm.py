@@ -7,7 +7,7 @@ import signal
 
 import speech
 
-for number in range(30):
+for number in range(speech.size(30)):
     if not os.fork():
         if number % 2:
             os.setsid()

@@ -5,5 +5,6 @@ from __future__ import annotations
 import speech
 
 speech.begin()
-speech.write(b'{"type":"tick"}\n' * 20_000)
+for _ in range(speech.size(20_000) // 1_000):
+    speech.write(b'{"type":"tick"}\n' * 1_000)
 speech.result()

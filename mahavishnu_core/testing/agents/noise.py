@@ -18,4 +18,5 @@ speech.write(b"\xef\xbb\xbfWelcome to the agent!\r\n")
 speech.begin()
 for words in NO_EVENTS:
     speech.write(words + b"\n")
+speech.write(b"[" + speech.ending(is_error=True).partition(b"\n")[0] + b"]\n")
 speech.result()

@@ -8,7 +8,8 @@ import signal
 import speech
 
 speech.begin()
-if not os.fork():
-    signal.alarm(speech.SECONDS)
-    speech.live_on()
+for _ in range(speech.size(1)):
+    if not os.fork():
+        signal.alarm(speech.SECONDS)
+        speech.live_on()
 speech.result()

@@ -2,6 +2,8 @@
 
 That is a sample where ``MAHAVISHNU_SAMPLE`` names one: ``<it>.opening`` holds its output up to its end, and
 ``<it>.ending`` the lines with which the agent says that it has ended. Else it is Claude's ``stream-json``.
+
+How much of its fault an agent has (megabytes, lines, processes) may be said by ``MAHAVISHNU_AGENT_SIZE``.
 """
 
 from __future__ import annotations
@@ -62,6 +64,11 @@ def write(data: bytes) -> None:
     """Past every buffer: what is said is in the file before anything else happens."""
     while data:
         data = data[os.write(1, data) :]
+
+
+def size(usual: int) -> int:
+    """How much of its fault an agent is to have."""
+    return int(os.environ.get("MAHAVISHNU_AGENT_SIZE", usual))
 
 
 def live_on() -> None:

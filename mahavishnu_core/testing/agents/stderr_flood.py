@@ -7,6 +7,6 @@ import os
 import speech
 
 speech.begin()
-for _ in range(128):
-    os.write(2, (b"warning: " + b"x" * 54 + b"\n") * 1024)
+for _ in range(speech.size(8)):
+    os.write(2, (b"warning: " + b"x" * 54 + b"\n") * 16_384)
 speech.result()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from mahavishnu_cli.probe import DEADLINE, Answer
 from mahavishnu_cli.words import SWEEP_ADVICE
 from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_core.health import Check, Grade, containment
@@ -119,8 +120,11 @@ def program_of(kind: WorkerType) -> str | None:
     return shutil.which(found[0]) if found else None
 
 
-def check_type(entry: Entry, program: str | None, version: str | None, *, is_default: bool) -> Check:
-    """Whether workers of a type can be spawned; ``program`` is the file of a local one, if it was found."""
+def check_type(entry: Entry, program: str | None, answer: Answer, *, is_default: bool) -> Check:
+    """Whether workers of a type can be spawned.
+
+    ``program`` is the file of a local one, if it was found, ``answer`` what that says of its version.
+    """
     kind = entry.type
     subject = f"type {kind.name}" + (" (default)" if is_default else "")
     grade: Grade = "problem" if is_default else "warning"
@@ -133,7 +137,10 @@ def check_type(entry: Entry, program: str | None, version: str | None, *, is_def
         install = f"install it: {kind.install}" if kind.install else "install it, or add it to PATH"
         advice = "; or ".join(filter(None, (install, other)))
         return Check(subject, grade, f"its program is not in PATH: {kind.command_template}", advice)
-    return Check(subject, "ok", f"{program}" + (f", {version}" if version else ""))
+    if answer.is_late:
+        detail = f"{program} does not come to an end of '--version' within {DEADLINE:g} s"
+        return Check(subject, "warning", detail, f"see what '{program} --version' waits for")
+    return Check(subject, "ok", program + (f", {answer.version}" if answer.version else ""))
 
 
 def with_diagnoses(

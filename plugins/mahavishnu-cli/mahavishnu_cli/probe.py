@@ -8,6 +8,7 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from mahavishnu_core.text import one_line
@@ -20,12 +21,22 @@ _MOST_BYTES = 64 * 1024
 _WIDTH = 60
 
 
-async def versions(programs: Iterable[str]) -> Mapping[str, str | None]:
-    """What each program says to ``--version``, asked all at once; None where that is nothing useful."""
-    found: dict[str, str | None] = {}
+@attrs.frozen
+class Answer:
+    """What a program says to ``--version``."""
+
+    version: str = ""
+    """Empty where that is nothing useful."""
+    is_late: bool = False
+    """Whether it had come to no end when the time was up."""
+
+
+async def versions(programs: Iterable[str]) -> Mapping[str, Answer]:
+    """What each program says to ``--version``, asked all at once."""
+    found: dict[str, Answer] = {}
 
     async def ask(program: str) -> None:
-        found[program] = await _version(program)
+        found[program] = await _ask(program)
 
     async with trio.open_nursery() as nursery:
         for program in set(programs):
@@ -33,7 +44,7 @@ async def versions(programs: Iterable[str]) -> Mapping[str, str | None]:
     return found
 
 
-async def _version(program: str) -> str | None:
+async def _ask(program: str) -> Answer:
     try:
         process = await trio.lowlevel.open_process(
             [program, "--version"],
@@ -43,7 +54,7 @@ async def _version(program: str) -> str | None:
             start_new_session=True,
         )
     except OSError:
-        return None
+        return Answer()
     assert process.stdout is not None  # noqa: S101  # it is a pipe
     output = b""
     try:
@@ -58,7 +69,8 @@ async def _version(program: str) -> str | None:
             await process.wait()
             await process.stdout.aclose()
     lines = output.decode("utf-8", "replace").strip().splitlines()
-    return one_line(lines[0], _WIDTH) if lines and status == 0 else None
+    version = one_line(lines[0], _WIDTH) if lines and status == 0 else ""
+    return Answer(version, is_late=status is None)
 
 
 async def _read(stdout: trio.abc.ReceiveStream) -> bytes:

@@ -86,14 +86,14 @@ def _check_types(catalog: Catalog, default: str) -> list[tuple[Entry, Check]]:
         for entry in catalog.entries
         if (path := programs[entry.type.name]) and not entry.unavailable and checks.probes_version(entry.type)
     }
-    versions = trio.run(probe.versions, to_ask)
+    answers = trio.run(probe.versions, to_ask)
     return [
         (
             entry,
             checks.check_type(
                 entry,
                 program := programs[entry.type.name],
-                versions.get(program or ""),
+                answers.get(program or "", probe.Answer()),
                 is_default=entry.type.name == default,
             ),
         )
