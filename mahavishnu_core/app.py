@@ -33,6 +33,7 @@ class App:
     """Whether engines write what happens in them into the debug log."""
     _loaded: Loaded | None = None
     _catalog: Catalog | None = None
+    _secrets: tuple[str, ...] | None = None
 
     @property
     def loaded(self) -> Loaded:
@@ -62,6 +63,20 @@ class App:
                 options=OptionCheck(self._options_of, self.loaded),
             )
         return self._catalog
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must not show: of the environment, and of worker types' own; the longest come first.
+
+        Raises as ``catalog``.
+        """
+        if self._secrets is None:
+            from mahavishnu_core.text import secrets_in
+
+            environments = (os.environ, *(entry.type.env for entry in self.catalog.entries))
+            found = {secret for environ in environments for secret in secrets_in(environ)}
+            self._secrets = tuple(sorted(found, key=len, reverse=True))
+        return self._secrets
 
     def read(self) -> None:
         """Have what is wrong with the settings said before anything is begun. Raises SettingsError."""

@@ -11,7 +11,6 @@ import mahavishnu_core
 from mahavishnu_core.debug_log import OPENED, DebugLog, Entry
 from mahavishnu_core.events import to_dict
 from mahavishnu_core.records import this_engine
-from mahavishnu_core.text import secrets_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,9 +30,7 @@ def debugging(engine: Engine) -> Iterator[None]:
     if not engine.app.debug:
         yield
         return
-    types = (entry.type.env for entry in engine.app.catalog.entries)
-    secrets = {*engine.secrets, *(secret for env in types for secret in secrets_in(env))}
-    log = DebugLog.open(engine.state_dir, tuple(sorted(secrets, key=len, reverse=True)))
+    log = DebugLog.open(engine.state_dir, engine.app.secrets)
     host = engine.app.host
     facts: dict[str, JSON] = {
         "version": mahavishnu_core.__version__,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import errno
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
@@ -17,7 +18,7 @@ from mahavishnu_core.events import Event, TaskEvent
 from mahavishnu_core.host import awaited
 from mahavishnu_core.models import Task, Worker
 from mahavishnu_core.observers import observing
-from mahavishnu_core.text import one_line, redact, secrets_in
+from mahavishnu_core.text import one_line, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from mahavishnu_core.models import JSON, LogBatch, WorkerResult
 
 T = TypeVar("T")
+STATE_DIRECTORY = "state directory"
+"""What stands in the place of a storage where a result cannot be written down at all."""
 STORE_PATIENCE = 30.0
 """Seconds in which a storage must have kept a result; it is asked again later."""
 Observer = Callable[[TaskEvent], None]
@@ -51,8 +54,6 @@ class Engine:
     _nursery: trio.Nursery
     max_concurrent: int
     """How many tasks may run at once on the state directory, whoever launched them."""
-    secrets: tuple[str, ...] = ()
-    """Values that are taken out of results."""
     observers: list[Observer] = attrs.field(factory=list)
     """Called in the loop, so they must not block: the program's own, and one for each plugin's thread."""
     listeners: list[Listener] = attrs.field(factory=list)
@@ -73,7 +74,7 @@ class Engine:
 
     def secrets_of(self, worker: Worker) -> tuple[str, ...]:
         """The values that must not show in a worker's texts: of our environment, and of its type's."""
-        return self.secrets + secrets_in(self.app.catalog.env_of(worker.type.name))
+        return self.app.secrets
 
     async def hold(self, key: str, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
         """Open a resource once for the engine's lifetime and share it by ``key``.
@@ -88,7 +89,7 @@ class Engine:
 
     def notify(self, text: str) -> None:
         """Tell whoever waits what takes so long: one line, each replaces the last."""
-        line = one_line(redact(text, self.secrets), _NOTICE_WIDTH)
+        line = one_line(redact(text, self.app.secrets), _NOTICE_WIDTH)
         self.record("waiting", text=line)
         for listener in tuple(self.listeners):
             listener(line)
@@ -128,12 +129,21 @@ class Engine:
                 self.record("stored" if reason is None else "not_stored", task, plugin=storage, reason=reason)
                 if reason is None:
                     self.stored_in.add(storage)
-                    state.mark_stored(task, storage)
-                else:
+                    reason = _why_not_written(partial(state.mark_stored, task, storage))
+                if reason is not None:
                     self.storage_failures.append(StorageFailure(storage, task.task_id, reason))
                     complete = False
         if complete:
             state.mark_done(task)
+
+    def settle(self, task: Task, result: WorkerResult) -> WorkerResult | None:
+        """Write a result down; the one that stands, None where none can be written: a later engine will."""
+        settled: list[WorkerResult] = []
+        reason = _why_not_written(lambda: settled.append(self.app.state.settle(task, result)))
+        if reason is not None:
+            self.storage_failures.append(StorageFailure(STATE_DIRECTORY, task.task_id, reason))
+            return None
+        return settled[0]
 
     async def store_log(self, worker: Worker, batch: LogBatch) -> dict[str, str | None]:
         """Have all storages keep some lines of a worker's log; each by name, with the reason if it could not.
@@ -185,12 +195,23 @@ async def open_engine(app: App, max_concurrent: int) -> AsyncIterator[Engine]:
     """An engine on a state directory, which is made where there is none. Raises StateDirError."""
     app.state.prepare()
     async with trio.open_nursery() as nursery:
-        engine = Engine(app, nursery, max_concurrent, secrets_in(os.environ))
+        engine = Engine(app, nursery, max_concurrent)
         with debugging(engine):
             async with observing(app.host, nursery) as observers:
                 engine.observers += observers
                 yield engine
         nursery.cancel_scope.cancel()
+
+
+def _why_not_written(write: Callable[[], object]) -> str | None:
+    """Write something into the state directory; the reason where that cannot be done."""
+    try:
+        write()
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "the disk is full: make room, 'mahavishnu workers list' takes it up then"
+        return f"{error.strerror}: {error.filename!r}"
+    return None
 
 
 async def _why_not_kept(answer: object) -> str | None:

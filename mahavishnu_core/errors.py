@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mahavishnu_core.text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -24,8 +26,8 @@ class SettingsError(UsageError):
     """The settings are wrong; ``problems`` holds every fault found, one line each."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+        self.problems = tuple(map(one_line, problems))  # a path or a key may hold anything
+        super().__init__("\n".join(self.problems))
 
 
 class UnknownWorkerType(UsageError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -38,14 +39,12 @@ def create(path: str, content: bytes) -> None:
 def publish(path: str, record: Mapping[str, JSON], *, first_only: bool = False) -> None:
     """Have a JSON file appear whole. With ``first_only`` raises FileExistsError where there is one."""
     temporary = f"{path}.{os.urandom(6).hex()}"
-    create(temporary, json.dumps(record).encode())
-    if not first_only:
-        os.rename(temporary, path)
-        return
     try:
-        os.link(temporary, path)
+        create(temporary, json.dumps(record).encode())
+        (os.link if first_only else os.rename)(temporary, path)
     finally:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):  # it was renamed
+            os.unlink(temporary)
 
 
 def touch(path: str) -> None:

@@ -238,16 +238,19 @@ async def _connect_once(state_dir: Path) -> trio.SocketStream:
 
 async def _start_keeper(state_dir: Path) -> None:
     code = _START.format(home=str(_PACKAGE_HOME))
-    done = await trio.run_process(
-        [sys.executable, "-I", "-S", "-c", code, str(state_dir)],
-        stdin=subprocess.DEVNULL,
-        capture_stdout=True,
-        capture_stderr=True,
-        check=False,
-        start_new_session=True,
-        env={},  # it outlives us, and what it does not have it cannot leak
-        cwd="/",
-    )
+    try:
+        done = await trio.run_process(
+            [sys.executable, "-I", "-S", "-c", code, str(state_dir)],
+            stdin=subprocess.DEVNULL,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            start_new_session=True,
+            env={},  # it outlives us, and what it does not have it cannot leak
+            cwd="/",
+        )
+    except (OSError, RuntimeError) as error:  # no process, no thread or no open file is to be had
+        raise StateDirError(f"the keeper of {str(state_dir)!r} cannot be started: {error}") from None
     if done.returncode > 0:  # one that was killed before it listened is started again
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise StateDirError(f"the keeper of {str(state_dir)!r} did not start: {lines[-1] if lines else ''}")

@@ -223,10 +223,10 @@ class WorkerManager:
 
         Raises UnknownTask, and PluginError where what it does cannot be read.
         """
-        state = self.app.state
-        task = state.task(task_id)
-        while (result := state.result(task)) is None:
-            await self._read_along(state.worker(task.worker_id), task)
+        task = self.app.state.task(task_id)
+        result = self.app.state.result(task)
+        while result is None:
+            result = await self._read_along(self.app.state.worker(task.worker_id), task)
         return result
 
     async def cancel_task(self, task_id: str, *, grace_seconds: float = TERM_GRACE) -> None:
@@ -334,20 +334,20 @@ class WorkerManager:
         with suppress(PluginError):  # without its plugins it cannot be read, and others can
             on_result(await self.wait_for_task(task_id))
 
-    async def _read_along(self, worker: Worker, task: Task) -> None:
-        """Follow a task until it has ended, or wait for whoever in this engine does so already."""
+    async def _read_along(self, worker: Worker, task: Task) -> WorkerResult | None:
+        """Follow a task to its end, or wait for whoever does so here; its result, also where none is kept."""
         state = self.app.state
         # while it waits for a slot in its own engine, no place knows of it yet; files give no event
         while (run := self._runs.get(task.task_id)) is None and state.waits_elsewhere(task):  # noqa: ASYNC110
             await trio.sleep(LOOK_LATEST)
         if run is not None:
             await run.closed()
-            return
-        if state.result(task) is not None:  # it ran and was settled between two looks
-            return
+            return run.result
+        if (result := state.result(task)) is not None:  # it ran and was settled between two looks
+            return result
         run = self._runs[task.task_id] = take_up(self.engine, worker, task)
         try:
-            await run.follow(await find_again(self.engine, worker, task))
+            return await run.follow(await find_again(self.engine, worker, task))
         finally:
             run.close()
             del self._runs[task.task_id]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 import attrs
 
+from mahavishnu_core.files import read_json_if_there
+from mahavishnu_core.keeper.family import boot_id
 from mahavishnu_core.models import JSON, Task, Worker, WorkerStatus
+from mahavishnu_core.text import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +30,7 @@ class WorkerReport:
     task_id: str | None = None
     elapsed_seconds: float | None = None
     activity: str = ""
-    """The last tool, words or progress, as they were given; empty when no engine here follows it."""
+    """The last tool, words or progress, secrets taken out; empty when no engine here follows it."""
     tokens: int | None = None
     cost_usd: float | None = None
     workspace: str = ""
@@ -62,7 +66,7 @@ def _of_run(base: WorkerReport, run: TaskRun) -> WorkerReport:
     return attrs.evolve(
         base,
         status=run.status,
-        activity=tally.activity,
+        activity=redact(tally.activity, run.engine.secrets_of(run.worker)),
         tokens=usage.tokens.total if usage else None,
         cost_usd=usage.cost_usd if usage else None,
     )
@@ -86,5 +90,11 @@ def _elapsed(state: StateDir, task: Task) -> float | None:
     """Seconds since the command of a task began, or those that it took; None before it began."""
     if (result := state.result(task)) is not None:
         return result.duration_seconds
-    started = state.launched_at(task)
-    return None if started is None else (datetime.now(UTC) - datetime.fromisoformat(started)).total_seconds()
+    record = read_json_if_there(f"{task.directory}/launch.json")
+    if record is None:
+        return None
+    began = record.get("began")
+    if isinstance(began, float) and record.get("boot_id") == boot_id():
+        return time.monotonic() - began
+    # of a place that says no more than when: right as long as nobody sets the clock
+    return (datetime.now(UTC) - datetime.fromisoformat(str(record["started"]))).total_seconds()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import warnings
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,10 @@ from mahavishnu_core.settings.schema import CONCURRENT_WORKERS
 
 if TYPE_CHECKING:
     import trio
+
+_OWN_FILES = 40
+"""Open files that an engine has use for besides those of the tasks that it follows."""
+_FILES_OF_A_TASK = 2
 
 
 @attrs.define
@@ -31,10 +36,19 @@ class Slot:
 
 
 def within_bounds(wanted: int) -> int:
-    """The nearest number of tasks that may run at once; the caller's caller is warned where it is another."""
+    """The nearest number of tasks that may run at once; the caller's caller is warned where it is another.
+
+    Where this program may open few files it is the number of tasks that it can follow.
+    """
     width = CONCURRENT_WORKERS.clamp(wanted)
     if width != wanted:
         low, high = CONCURRENT_WORKERS.low, CONCURRENT_WORKERS.high
         text = f"max_concurrent {wanted} is not between {low} and {high}: {width} is used"
         warnings.warn(text, stacklevel=3)
-    return width
+    return min(width, _most_followed())
+
+
+def _most_followed() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = files == resource.RLIM_INFINITY
+    return CONCURRENT_WORKERS.high if unlimited else max(1, (files - _OWN_FILES) // _FILES_OF_A_TASK)

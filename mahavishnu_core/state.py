@@ -170,7 +170,8 @@ class StateDir:
                 f"'mahavishnu workers monitor {worker.worker_id}', or end it with 'mahavishnu workers close'"
             )
         session = _conversation(last, result) if last and result else None
-        task_id = f"{worker.worker_id}.{_number(last.task_id) + 1 if last else 1}"
+        number = max(map(_number, names(self._tasks_dir(worker.worker_id))), default=0) + 1
+        task_id = f"{worker.worker_id}.{number}"
         task = Task(
             task_id=task_id,
             worker_id=worker.worker_id,
@@ -225,12 +226,16 @@ class StateDir:
         return task_from_json(record, Path(directory))
 
     def tasks(self, worker_id: str) -> list[Task]:
-        """The tasks of a worker in the order in which they were given."""
-        return [self.task(task_id) for task_id in sorted(names(self._tasks_dir(worker_id)), key=_number)]
+        """The tasks of a worker in the order in which they were given; a damaged one is none."""
+        return list(reversed([*self._newest_first(worker_id)]))
 
     def last_task(self, worker_id: str) -> Task | None:
-        task_ids = names(self._tasks_dir(worker_id))
-        return self.task(max(task_ids, key=_number)) if task_ids else None
+        return next(self._newest_first(worker_id), None)
+
+    def _newest_first(self, worker_id: str) -> Iterator[Task]:
+        for task_id in sorted(names(self._tasks_dir(worker_id)), key=_number, reverse=True):
+            with suppress(UnknownTask):  # a power cut has emptied its file
+                yield self.task(task_id)
 
     def open_tasks(self) -> Iterator[Task]:
         """The tasks that have something left to do: to be run, settled or stored."""

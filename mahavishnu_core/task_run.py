@@ -143,9 +143,8 @@ class TaskRun:
             is_new = self._read()
             if not is_new and ended is not None:
                 return ended
-            await (
-                self._end_if_due()
-            )  # after a look: whoever stopped us for a while has not silenced the agent
+            # after a look: whoever has stopped us for a while has not silenced the agent
+            await self._end_if_due()
             if is_new:
                 pause = LOOK_SOONEST
                 await trio.lowlevel.checkpoint()
@@ -188,7 +187,8 @@ class TaskRun:
         async with self.engine.settling:
             seen = self.output.finish(ended)
             result = result_of(self.worker, self.task, seen, self.engine.secrets_of(self.worker))
-            self.result = self.engine.app.state.settle(self.task, result)
+            settled = self.engine.settle(self.task, result)
+            self.result = settled or result
             self.status = self.result.status
         self.engine.record(
             "task_ended",
@@ -199,7 +199,8 @@ class TaskRun:
             seconds=self.result.duration_seconds,
             error=self.result.error,
         )
-        await self.engine.store(self.worker, self.task, self.result)
+        if settled is not None:
+            await self.engine.store(self.worker, self.task, settled)
         return self.result
 
 

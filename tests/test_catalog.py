@@ -190,7 +190,7 @@ def test_a_type_that_cannot_be_used_is_listed_with_the_reason():
     assert entry.unavailable == "it needs the agent 'claude': 'pip install mahavishnu-claude'"
 
 
-def test_a_name_that_two_plugins_offer_is_used_from_neither():
+def test_g6_a_name_that_two_plugins_offer_is_used_from_neither():
     catalog = build_catalog([("a", SHELL), ("b", WorkerType("shell", "evil"))], settings())
     fault = "it is offered by the plugins 'a' and 'b', so neither is used: uninstall one of them"
     assert catalog.problems == (f"worker type 'shell': {fault}",)
@@ -207,7 +207,7 @@ def test_settings_that_name_the_agent_decide_over_a_name_that_two_plugins_offer(
 
 
 @pytest.mark.parametrize("name", ["../x", "", "\x1b[31mred", "x" * 10_000, "Upper", 3, None])
-def test_a_plugins_type_of_an_impossible_name_is_refused_and_the_plugin_named(name):
+def test_g6_a_plugins_type_of_an_impossible_name_is_refused_and_the_plugin_named(name):
     catalog = build_catalog([*OFFERED, ("bad", WorkerType(name, "x"))], settings())
     (problem,) = catalog.problems
     assert problem.startswith("plugin 'bad' offers a worker type ")

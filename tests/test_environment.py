@@ -29,7 +29,7 @@ CALLER = {
 COMMAND = Command(argv=("x",))
 
 
-def test_a_command_gets_what_everybody_needs_and_the_mark_of_its_task():
+def test_k2_a_command_gets_what_everybody_needs_and_the_mark_of_its_task():
     assert CallersEnvironment(CALLER).compose(COMMAND, "w1.2") == {
         "PATH": "/bin",
         "HOME": "/home/x",

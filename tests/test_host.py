@@ -88,7 +88,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(site, fault):
+def test_g1_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(site, fault):
     code, reason = BROKEN[fault]
     site.install("bad", code)
     site.install("good")
@@ -107,7 +107,7 @@ def test_the_cause_is_kept_for_who_wants_the_traceback(site):
 
 
 @pytest.mark.parametrize("fault", ["a misspelt hook", "an argument that the hook has not", "a wrapper"])
-def test_no_hook_of_a_refused_plugin_is_called(site, fault):
+def test_g2_no_hook_of_a_refused_plugin_is_called(site, fault):
     code, _ = BROKEN[fault]
     site.install("bad", PLAIN + code.removeprefix(HEAD))
     host = load("bad")

@@ -55,7 +55,7 @@ async def test_bytes_that_are_no_text_pass_through_environment_and_arguments(ben
     assert done.stdout == b"caf\xe9 caf\xe9"
 
 
-async def test_arguments_stay_whole(bench):
+async def test_k3_arguments_stay_whole(bench):
     words = ["", "two words", "$HOME `id` \"'\\", "-n", "*", "a\nb"]
     done = await bench.run("/bin/sh", "-c", 'for word; do printf "%s\\0" "$word"; done', "sh", *words)
     assert done.stdout.decode().split("\0") == [*words, ""]
@@ -127,7 +127,7 @@ async def test_what_no_command_can_have_is_an_error_of_that_task_alone(bench, ch
     assert (other.exit_code, third.exit_code) == (0, 0)
 
 
-async def test_only_the_three_standard_files_are_inherited(bench):
+async def test_k2_only_the_three_standard_files_are_inherited(bench):
     done = await bench.run_sh("ls /proc/$$/fd")
     assert done.stdout.split() == [b"0", b"1", b"2"]
 
@@ -145,7 +145,7 @@ async def test_a_command_leads_a_session_of_its_own_without_a_terminal(bench):
     assert terminal == b"0"
 
 
-async def test_a_link_planted_for_an_output_file_is_not_followed(bench):
+async def test_k5_a_link_planted_for_an_output_file_is_not_followed(bench):
     async with bench.link() as link:
         task = bench.task()
         (bench.cwd / "victim").write_text("untouched")

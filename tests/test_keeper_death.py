@@ -29,7 +29,7 @@ async def kill_keeper(bench, number=signal.SIGKILL):
     await gone(pid)
 
 
-async def test_a_command_goes_on_and_is_found_again(bench, gate):
+async def test_d1_a_command_goes_on_and_is_found_again(bench, gate):
     async with bench.link() as link:
         run = bench.sh(link, "read _ < gate; echo the end; exit 3")
         await run.started()
@@ -218,7 +218,7 @@ def claim(task: Task, pid: int, **lies: object) -> None:
 
 
 @pytest.mark.parametrize("lie", [{"start_time": 1}, {"boot_id": "another"}], ids=str)
-async def test_a_reused_pid_is_never_mistaken_for_the_command(bench, bystander, lie):
+async def test_d3_a_reused_pid_is_never_mistaken_for_the_command(bench, bystander, lie):
     task = bench.task()
     claim(task, bystander.pid, **lie)
     async with bench.link() as link:
@@ -266,7 +266,7 @@ async def test_a_waiting_command_that_was_ended_as_its_keeper_died_is_not_starte
 
 
 @pytest.mark.thorough
-async def test_however_often_the_keeper_dies_every_command_runs_once(bench, bell):
+async def test_d1_however_often_the_keeper_dies_every_command_runs_once(bench, bell):
     async with bench.link() as link:
         runs = [bench.start(link, SHELL, "-c", f"echo {n} >> log; echo > bell", limit=4) for n in range(50)]
         for _ in range(8):

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import stat
+import sys
 
 import attrs
 import pytest
@@ -62,6 +63,12 @@ async def test_however_many_engines_begin_at_once_there_is_one_keeper(bench):
 async def test_a_directory_that_is_gone_is_a_clear_error(tmp_path):
     with pytest.raises(StateDirError, match=r"^the keeper of '.*/gone' did not start: .*No such file"):
         await connect(tmp_path / "gone")
+
+
+async def test_that_no_program_can_be_started_for_it_is_a_clear_error(bench, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(StateDirError, match=r"^the keeper of '.*/state' cannot be started: .*No such file"):
+        await connect(bench.state.root)
 
 
 async def test_a_long_path_in_any_letters_is_no_obstacle(bench):

@@ -79,7 +79,7 @@ async def test_a_quick_observer_gets_every_event_in_order_in_one_other_thread(
     assert app.host.refused == app.host.blocked == []
 
 
-async def test_an_observer_that_blocks_is_named_and_cut_off_and_the_others_go_on(
+async def test_g4_an_observer_that_blocks_is_named_and_cut_off_and_the_others_go_on(
     nursery: trio.Nursery, tmp_path: Path, gate: threading.Event, impatient: None
 ) -> None:
     seen: list[TaskEvent] = []
@@ -163,7 +163,7 @@ async def test_an_observer_that_raises_anything_is_named_once(
     assert len(calls) == 1
 
 
-async def test_an_observer_cannot_change_an_event(nursery: trio.Nursery, tmp_path: Path) -> None:
+async def test_g5_an_observer_cannot_change_an_event(nursery: trio.Nursery, tmp_path: Path) -> None:
     def change(event: TaskEvent) -> None:
         event.seq = 7  # type: ignore[misc]
 

@@ -76,6 +76,9 @@ MAIN = {
     "just words": "1: must be keys with values: KEY: VALUE",
     "- a\n- b": "1: must be keys with values: KEY: VALUE",
     "--- {}\n--- {}": "2: holds more than one document ('---')",
+    "max_concurrent_workers: 1" + ":59" * 20_000: (
+        "1: max_concurrent_workers: is not the number or truth value that it looks like"
+    ),
     "[" * 500_000: "1: is nested too deep",
     "- " * 500_000: "1: is nested too deep",
     "pass_env: [" + "x, " * 300_000 + "]": "1: holds more than 10000 values",
@@ -151,6 +154,7 @@ TOML = {
     "a = 1\na = 2": ":2: is not TOML: cannot overwrite a value",
     "pass_env = " + "[" * 200_000: ": is nested too deep",
     "a." * 100_000 + "b = 1": ":1: has more than 16 dots on one line",
+    "[a.b.c.d.e.f.g.h.i.j.k.l]\n" * 30_000: ": has more than 10000 dots",
 }
 
 
@@ -226,7 +230,7 @@ def test_a_wrong_value_of_the_command_line_is_one_line(tmp_path):
     )
 
 
-def test_the_faults_of_all_files_come_at_once_in_the_order_of_their_lines(user, problems, tmp_path):
+def test_i1_the_faults_of_all_files_come_at_once_in_the_order_of_their_lines(user, problems, tmp_path):
     (user / "mahavishnu.yaml").write_text("zzz: 1\nworkers_enabled: 3\nworker_timeout_seconds: 1\n")
     (user / "ecosystem.yaml").write_text("workers: 3\n")
     (tmp_path / "work" / "settings").mkdir(parents=True)
@@ -348,7 +352,9 @@ YAML = st.text() | st.text("{}[]:,-&*!?|>'\"# \n\taA01.%@`<=~") | DATA.map(yaml.
 @given(main=YAML, ecosystem=YAML)
 @example(main="!!timestamp x", ecosystem="workers: !!set {a}")
 @example(main="? ? a", ecosystem="!!map []")
-def test_whatever_a_file_holds_settings_load_or_a_settings_error_says_why(tmp_path_factory, main, ecosystem):
+def test_i2_whatever_a_file_holds_settings_load_or_a_settings_error_says_why(
+    tmp_path_factory, main, ecosystem
+):
     home = tmp_path_factory.getbasetemp() / "any-yaml"
     (home / "mahavishnu").mkdir(parents=True, exist_ok=True)
     (home / "mahavishnu" / "mahavishnu.yaml").write_text(main, errors="surrogatepass")

@@ -247,6 +247,17 @@ def test_the_users_directory_is_below_home_without_xdg_config_home():
     assert user_config_dir({"XDG_CONFIG_HOME": "x", "HOME": "/h"}) == Path("/h/.config/mahavishnu")
 
 
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="these have a place of their own")
+def test_a_user_without_a_home_is_told_to_set_one(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(SettingsError, match=r"no home directory .* set HOME$"):
+        user_config_dir({})
+
+
 def test_importing_the_settings_loads_nothing_heavy():
     heavy = ("cattrs", "yaml", "tomlkit", "platformdirs", "tomllib", "difflib")
     imports = "import sys, mahavishnu_core.settings, mahavishnu_core.catalog"

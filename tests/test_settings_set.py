@@ -110,7 +110,13 @@ def test_a_link_to_the_file_stays_a_link(environ, file, tmp_path):
             "60",
             "worker_timeout_secs: is not a setting (did you mean 'worker_timeout_seconds'?)",
         ),
+        ("sp\x1b[2Jeed\nforged", "3", r"sp\x1b[2Jeed forged: is not a setting"),
         ("workers", "[]", "workers: is not set from here: write it into your ecosystem.yaml"),
+        (
+            "workers.a\nforged",
+            "x",
+            "workers.a forged: is not set from here: write it into your ecosystem.yaml",
+        ),
         (
             "workers.terminal-claude.env",
             "x",

@@ -39,7 +39,7 @@ def template(loaded, name="terminal-claude"):
     return next(entry.command_template for entry in loaded.settings.workers if entry.name == name)
 
 
-def test_a_projects_commands_are_ignored_with_one_warning(load, project):
+def test_i3_a_projects_commands_are_ignored_with_one_warning(load, project):
     file = project / "ecosystem.yaml"
     file.write_text(ENTRY)
     loaded = load()

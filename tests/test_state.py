@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -77,7 +80,47 @@ def test_the_directory_is_named_by_the_environment_or_by_the_platform(monkeypatc
     assert state_dir_path({"MAHAVISHNU_STATE_DIR": ""}) == Path("/home/x/state/mahavishnu")
 
 
-def test_everything_is_private_whatever_the_umask(state):
+def test_without_a_home_it_is_said_how_to_name_the_directory(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(StateDirError, match=r"^there is no home directory .* set HOME"):
+        state_dir_path({})
+
+
+@contextmanager
+def files_stay_empty() -> Iterator[None]:
+    """As on a full disk: a file can be made, and nothing be written to it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_task_that_cannot_be_written_leaves_no_draft_and_can_be_given_again(state):
+    worker = add_worker(state)
+    with files_stay_empty(), pytest.raises(OSError, match="File too large"):
+        state.add_task(worker, "a prompt", 60)
+    assert list((state.root / "workers").rglob("tasks/*")) == []
+    assert list(state.open_tasks()) == []
+    assert state.add_task(worker, "a prompt", 60).task_id == f"{worker.worker_id}.1"
+
+
+def test_a_result_that_cannot_be_written_leaves_no_draft_and_can_be_given_again(state):
+    worker = add_worker(state)
+    task, result = state.add_task(worker, "a prompt", 60), WorkerResult(worker.worker_id, DONE)
+    with files_stay_empty(), pytest.raises(OSError, match="File too large"):
+        state.settle(task, result)
+    assert temporary_files(state.root) == []
+    assert state.settle(task, result) == state.result(task)
+
+
+def test_k6_everything_is_private_whatever_the_umask(state):
     before = os.umask(0)
     try:
         root = StateDir(state.root.parent / "open")
@@ -151,7 +194,7 @@ NO_IDS = [
 
 
 @pytest.mark.parametrize("name", NO_IDS, ids=lambda name: ascii(name[:9]))
-def test_no_id_is_ever_a_path(state, name):
+def test_k5_no_id_is_ever_a_path(state, name):
     (state.root / "x").mkdir()
     (state.root / "x" / "worker.json").write_text("{}")
     (state.root / "x" / "task.json").write_text("{}")
@@ -233,7 +276,7 @@ def test_engines_in_several_processes_never_share_a_task(state):
     assert len(set(ids)) == len(ids) > 0
 
 
-def test_an_engine_killed_while_it_writes_leaves_nothing_in_part(state):
+def test_d2_an_engine_killed_while_it_writes_leaves_nothing_in_part(state):
     worker = add_worker(state)
     with contender(state, worker) as engine:
         for _ in range(10):
@@ -357,6 +400,19 @@ def test_the_first_result_stands(state):
     assert temporary_files(state.root) == []
 
 
+@pytest.mark.parametrize("left", ["", '{"worker_id": "w', "link"])
+def test_a_result_that_a_power_cut_has_left_empty_or_cut_does_not_stand(state, tmp_path, left):
+    worker = add_worker(state)
+    task = state.add_task(worker, "go", 300)
+    path, victim = task.directory / "result.json", tmp_path / "victim"
+    victim.touch()
+    path.symlink_to(victim) if left == "link" else path.write_text(left)
+    assert state.result(task) is None
+    result = WorkerResult(worker.worker_id, WorkerStatus.COMPLETED, "said")
+    assert state.settle(task, result) == result == state.result(task)
+    assert victim.read_bytes() == b""
+
+
 def test_of_many_who_settle_at_once_all_get_the_one_that_stands(state):
     worker = add_worker(state)
     task = state.add_task(worker, "a prompt", 300)
@@ -448,3 +504,18 @@ def test_no_value_of_an_environment_is_in_any_file(state):
     files = [path.read_bytes() for path in state.root.rglob("*") if path.is_file()]
     assert len(files) >= 3
     assert not any(b"canary-1" in content for content in files)
+
+
+def test_a_task_whose_file_a_power_cut_has_emptied_is_none_and_keeps_no_other_from_its_worker(
+    state: StateDir,
+) -> None:
+    worker = Worker(state.new_worker_id(), WorkerType("shell", "shell"), state.root, "2026-01-01")
+    state.add_worker(worker)
+    first = state.add_task(worker, "one", 60)
+    state.settle(first, WorkerResult(worker.worker_id, WorkerStatus.COMPLETED))
+    damaged = state.add_task(worker, "two", 60)
+    (damaged.directory / "task.json").write_bytes(b"")
+    assert (state.tasks(worker.worker_id), state.last_task(worker.worker_id)) == ([first], first)
+    third = state.add_task(worker, "three", 60)
+    assert third.task_id == f"{worker.worker_id}.3"
+    assert state.tasks(worker.worker_id) == [first, third]

@@ -94,7 +94,7 @@ def swallows() -> list[int]:
 
 
 @pytest.mark.parametrize("act", [sleeps, spins, tries_again, generates, swallows])
-def test_a_hook_that_blocks_is_named_and_cut_off_and_the_others_answer(act: Callable[[], object]) -> None:
+def test_g4_a_hook_that_blocks_is_named_and_cut_off_and_the_others_answer(act: Callable[[], object]) -> None:
     host = hosts(a=lambda: ["first"], bad=act, z=lambda: ["last"])
     for _ in range(2):
         assert dict(host.all("worker_types")) == {"a": ["first"], "z": ["last"]}

@@ -25,18 +25,19 @@ _PR_SET_CHILD_SUBREAPER = 36
 def main() -> None:
     os.umask(0o077)
     os.chdir(sys.argv[1])
-    lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return  # another keeper lives, and listens or is about to
+    log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     listener = _listen()
     if os.fork():
         os._exit(0)
     os.setsid()
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)  # for people: `cat keeper.lock`
-    _redirect()
+    _redirect(log)
     _adopt_orphans()
     groups = open_groups()
     server = Server(listener, _signals(), groups)
@@ -58,10 +59,9 @@ def _listen() -> socket.socket:
     return listener
 
 
-def _redirect() -> None:
+def _redirect(log: int) -> None:
     """Nothing of the engine's terminal or pipes stays open; what goes wrong here is read in the log."""
     null = os.open(os.devnull, os.O_RDWR)
-    log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.dup2(log, 2)

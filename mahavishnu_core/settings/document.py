@@ -20,7 +20,7 @@ Key: TypeAlias = tuple[str | int, ...]
 MAX_DEPTH = 16
 MAX_PROBLEMS = 50
 MORE = "has more faults than are listed here"
-_MAX_DOTS = 16
+_MAX_DOTS, _MAX_DOTS_IN_ALL = 16, 10_000
 
 
 @attrs.frozen
@@ -89,6 +89,8 @@ def _parse_toml(text: str) -> Document:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.count(".") > _MAX_DOTS:
             return _broken(f"has more than {_MAX_DOTS} dots on one line", number)
+    if text.count(".") > _MAX_DOTS_IN_ALL:  # each may begin a table
+        return _broken(f"has more than {_MAX_DOTS_IN_ALL} dots")
     try:
         return Document(tomllib.loads(text))
     except RecursionError:

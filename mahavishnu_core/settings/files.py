@@ -17,7 +17,10 @@ _MAX_BYTES = 1 << 20
 
 
 def user_config_dir(environ: Mapping[str, str]) -> Path:
-    """Where the user's own settings lie. ``XDG_CONFIG_HOME`` decides on every platform where it is set."""
+    """Where the user's own settings lie. ``XDG_CONFIG_HOME`` decides on every platform where it is set.
+
+    Raises SettingsError where this user has no home.
+    """
     xdg = environ.get("XDG_CONFIG_HOME", "")
     if xdg.startswith("/"):
         return Path(xdg, "mahavishnu")
@@ -25,7 +28,10 @@ def user_config_dir(environ: Mapping[str, str]) -> Path:
         from platformdirs import user_config_path
 
         return user_config_path("mahavishnu", appauthor=False)
-    return Path(environ.get("HOME") or Path.home(), ".config", "mahavishnu")
+    try:
+        return Path(environ.get("HOME") or Path.home(), ".config", "mahavishnu")
+    except RuntimeError:
+        raise SettingsError(["there is no home directory to look for settings in: set HOME"]) from None
 
 
 def read_file(path: Path, *, may_be_shared: bool = False) -> bytes | None:

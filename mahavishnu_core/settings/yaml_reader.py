@@ -6,6 +6,7 @@ Reading events keeps us clear of the loader's recursion, which ends the process 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Protocol
 
 import attrs
@@ -19,6 +20,8 @@ _TEXT = {f"{_PREFIX}{name}" for name in ("str", "timestamp", "merge", "value")}
 """What YAML may take a plain word for, and we take for text: a date, say, is wanted nowhere."""
 
 _MAX_VALUES = 10_000
+_MAX_COLONS = 10
+"""In a number to the base of 60 (1:59:59): to read it takes time that grows with their square."""
 _REFUSED = object()
 
 
@@ -136,10 +139,10 @@ class _Reader:
             return event.value
         if tag not in _CONVERTED:
             return self._note(key, "tags (!name) are not allowed", event)
-        try:
-            return self._loader.construct_object(yaml.ScalarNode(tag, event.value))
-        except (ValueError, KeyError):
-            return self._note(key, "is not the number or truth value that it looks like", event)
+        if event.value.count(":") <= _MAX_COLONS:
+            with suppress(ValueError, KeyError):
+                return self._loader.construct_object(yaml.ScalarNode(tag, event.value))
+        return self._note(key, "is not the number or truth value that it looks like", event)
 
     def _note(self, key: Key, text: str, event: yaml.Event) -> object:
         if len(self._problems) == MAX_PROBLEMS:

@@ -38,15 +38,15 @@ class Shown:
     """From the root of the repository."""
 
 
-def tests() -> list[Shown]:
+def shown() -> list[Shown]:
     """All tests that are named after rows, in the order of their files."""
-    return [shown for path in _files() for shown in _in(path)]
+    return [each for path in _files() for each in _in(path)]
 
 
 def page() -> str:
     by_row: dict[str, list[Shown]] = {}
-    for shown in tests():
-        by_row.setdefault(shown.row, []).append(shown)
+    for each in shown():
+        by_row.setdefault(each.row, []).append(each)
     parts = [_HEAD]
     for section in sections():
         parts.append(f"\n## {section.title}\n\n{_COLUMNS}")
@@ -64,8 +64,8 @@ def _in(path: Path) -> Iterator[Shown]:
         yield Shown(found[2].upper(), found[1], str(path.relative_to(ROOT)))
 
 
-def _line(row: Row, shown: list[Shown]) -> str:
-    links = "; ".join(f"[{_words(test)}](../{test.path})" for test in shown)
+def _line(row: Row, found: list[Shown]) -> str:
+    links = "; ".join(f"[{_words(test)}](../{test.path})" for test in found)
     return f"| {row.id} | {row.fault} | {row.promise} | {links} |\n"
 
 

@@ -15,7 +15,7 @@ from mahavishnu_cli.streams import output, say
 from mahavishnu_cli.transcript import main_argument
 from mahavishnu_core.events import Notice, TaskEvent, ToolCall
 from mahavishnu_core.events import Progress as ProgressEvent
-from mahavishnu_core.text import one_line, redact, secrets_in
+from mahavishnu_core.text import one_line, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,7 +63,7 @@ class Progress(Protocol):
     async def run(self) -> None: ...
 
 
-def open_progress(watched: Watched, total: int, style: Style) -> Progress:
+def open_progress(watched: Watched, total: int, style: Style, secrets: tuple[str, ...]) -> Progress:
     """The live view where there is a terminal to show it on, else lines. ``total`` is how many tasks come."""
     begun: set[str] = set()
 
@@ -71,12 +71,12 @@ def open_progress(watched: Watched, total: int, style: Style) -> Progress:
         watched.observe(lambda item: observer(item) if item.worker_id in begun else None)
 
     if style == "jsonl":
-        observe(event_printer())
+        observe(event_printer(secrets))
     if on_terminal() and not (style == "jsonl" and output().isatty()):
         from mahavishnu_cli.view import LiveView
 
         return LiveView(watched, total, begun)
-    lines = Lines(watched, begun)
+    lines = Lines(watched, begun, secrets)
     observe(lines.observe)
     return lines
 
@@ -92,9 +92,9 @@ class Lines:
 
     _reports: Reports
     begun: set[str] = attrs.field(factory=set)
+    _secrets: tuple[str, ...] = ()
     _waiting: set[str] = attrs.field(factory=set)
     """Workers whose command was not seen running yet."""
-    _secrets: tuple[str, ...] = attrs.field(factory=lambda: secrets_in(os.environ))
     _notices: NoticeLines = attrs.field(factory=NoticeLines)
 
     def begin(self, worker_id: str) -> None:

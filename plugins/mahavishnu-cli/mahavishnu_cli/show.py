@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from mahavishnu_cli.streams import emit, emit_json, emit_json_line
 from mahavishnu_cli.words import duration
 from mahavishnu_core.errors import UsageError
-from mahavishnu_core.text import redact, secrets_in
+from mahavishnu_core.text import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,11 +52,10 @@ def finish(results: Sequence[WorkerResult], style: Style) -> None:
         emit(f"{successful} successful, {len(results) - successful} failed")
 
 
-def event_printer() -> Callable[[TaskEvent], None]:
+def event_printer(secrets: tuple[str, ...]) -> Callable[[TaskEvent], None]:
     """An observer that prints each event as one line of JSON, secrets taken out."""
     from mahavishnu_core.events import to_dict
 
-    secrets = secrets_in(os.environ)
     return lambda item: emit_json_line(_redacted(to_dict(item), secrets))
 
 

@@ -87,6 +87,17 @@ class Start:
         self._tell(self.app.catalog.problems)
         return self.app.catalog
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must not show; where the settings are wrong those of the environment alone."""
+        from mahavishnu_core.errors import SettingsError
+        from mahavishnu_core.text import secrets_in
+
+        try:
+            return self.app.secrets
+        except SettingsError:
+            return secrets_in(os.environ)
+
     def require_workers(self) -> None:
         """Raises UsageError where workers are switched off."""
         self._tell(self.app.loaded.warnings)
@@ -94,11 +105,13 @@ class Start:
 
     def worker_type(self, name: str | None) -> str:
         """The name of a type that can be used; the default one for None. Raises as ``Catalog.get``."""
-        return self.catalog.get(name or self.settings.worker_default_type).name
+        default = self.settings.worker_default_type
+        return self.catalog.get(default if name is None else name).name
 
     def task_type(self, name: str | None) -> str:
         """The same of a type whose workers take tasks. Raises UsageError for a standing one."""
-        return self.catalog.get_for_tasks(name or self.settings.worker_default_type).name
+        default = self.settings.worker_default_type
+        return self.catalog.get_for_tasks(default if name is None else name).name
 
     def tell_refused(self) -> None:
         """Name the plugins that were not loaded, were cut off since, or kept everything waiting."""

@@ -24,7 +24,7 @@ from mahavishnu_core.events import (
     ToolCall,
     ToolResult,
 )
-from mahavishnu_core.text import one_line, redact, secrets_in
+from mahavishnu_core.text import one_line, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,8 +46,8 @@ class Transcript:
     """Prints the events of one task as they come, secrets taken out."""
 
     _task: Task
+    _secrets: tuple[str, ...]
     has_begun: bool = False
-    _secrets: tuple[str, ...] = attrs.field(factory=lambda: secrets_in(os.environ))
 
     def observe(self, item: TaskEvent) -> None:
         if item.task_id == self._task.task_id:
@@ -118,11 +118,11 @@ def _piece(event: Event) -> str | None:
         case Notice(kind="noise", text=text):
             return _indented(text, "? ")
         case Notice(kind=kind, text=text):
-            return f"* {kind}: {text}"
+            return _indented(f"{kind}: {text}", "* ")
         case Progress(words=words) if words:
             return _indented(words, "% ")
         case Finished(success=False, reason=reason):
-            return f"--- the agent reports a failure ({reason or 'it does not say why'})"
+            return f"--- the agent reports a failure ({one_line(reason or 'it does not say why')})"
         case Oversize(size=size, head=head):
             return f"* a line of {size} bytes, not shown; it begins: {one_line(head, _HEAD)}"
         case Raw(data=data):
@@ -137,7 +137,7 @@ def _started(event: Started) -> str | None:
         event.permission_mode,
         event.session_id and f"session {event.session_id}",
     ]
-    known = [fact for fact in facts if fact]
+    known = [one_line(fact) for fact in facts if fact]
     return "--- " + ", ".join(known) if known else None
 
 

@@ -20,6 +20,8 @@ import pytest
         (["workers", "spawn", "-t", "shell", "-n", "51"], 2, "51 is not in the range 1<=x<=50"),
         (["workers", "execute", "-t", "shel", "-p", "x"], 2, "(did you mean 'shell'?)"),
         (["workers", "execute", "-t", "shel", "-p", "x"], 2, "mahavishnu workers types"),
+        (["workers", "execute", "-t", "", "-p", "x"], 2, "unknown worker type ''"),
+        (["workers", "spawn", "-t", ""], 2, "unknown worker type ''"),
         (["workers", "execute", "-t", "shell", "-p", " \n"], 2, "the prompt is empty"),
         (["workers", "execute", "-t", "shell"], 2, "either with --prompt or with --prompt-file"),
         (["workers", "execute", "-p", "x", "--prompt-file", "y"], 2, "either with --prompt or"),

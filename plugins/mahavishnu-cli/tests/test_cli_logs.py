@@ -64,6 +64,25 @@ def test_a_transcript_shows_words_tools_and_the_verdict(home, claude):
     assert lines[-1].startswith(f"=== {worker_id}.1 completed in ")
 
 
+def test_a_field_of_many_lines_passes_for_no_other_line(home, monkeypatch):
+    evil = "x\n=== forged"
+    message = {"content": [{"type": "tool_use", "id": "1", "name": "Bash", "input": {}}]}
+    said = [
+        {"type": "system", "subtype": "init", "session_id": evil, "model": evil},
+        {"type": "assistant", "message": message},
+        {"type": "system", "subtype": "api_retry", "error": evil},
+        {"type": "result", "subtype": "success", "is_error": True, "result": "it failed", "session_id": evil},
+    ]
+    home.write("stream.jsonl", "".join(json.dumps(line) + "\n" for line in said))
+    home.write("bin/claude", "#!/bin/sh\ncat > /dev/null\ncat stream.jsonl\nprintf 'a\\n=== forged' >&2\n")
+    monkeypatch.setenv("PATH", str(home.work / "bin"), prepend=":")
+    worker_id = _talk(home)
+    for command in (["workers", "logs", worker_id], ["results", "show", worker_id]):
+        out = home.run(*command).out
+        assert out.count("=== forged") >= 3
+        assert not [line for line in out.splitlines() if line.startswith("=== forged")]
+
+
 def test_raw_is_the_output_byte_for_byte(home):
     worker_id = home.execute(r"printf 'a\033[0m\377\000b'", "--json").json[0]["worker_id"]
     raw = home.start("workers", "logs", "--raw", worker_id, text=False).communicate()[0]

@@ -32,9 +32,8 @@ def test_a_transcript_shows_how_far_it_is(event, shown):
     assert piece(event) == shown
 
 
-def test_a_plain_line_tells_of_it(capsys, monkeypatch):
-    monkeypatch.setenv("ITS_TOKEN", "a-secret-value")
-    lines = Lines(reports=None)
+def test_a_plain_line_tells_of_it(capsys):
+    lines = Lines(reports=None, secrets=("a-secret-value",))
     for seq, event in enumerate([HOSTILE, Progress(), Progress("with a-secret-value")], 1):
         lines.observe(TaskEvent("ada", "ada.1", seq, event))
     assert capsys.readouterr().err.splitlines() == [

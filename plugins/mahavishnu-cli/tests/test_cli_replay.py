@@ -383,4 +383,4 @@ def test_the_view_of_a_recording_is_that_of_a_manager(home, monkeypatch):
 
     monkeypatch.setattr("mahavishnu_cli.progress.on_terminal", lambda: True)
     playback = Playback(read_recording(record(home, *GOOD).read_bytes()))
-    assert isinstance(open_progress(playback, playback.total, "text"), LiveView)
+    assert isinstance(open_progress(playback, playback.total, "text", ()), LiveView)

@@ -29,7 +29,7 @@ async def _diagnose(engine: Engine, kind: WorkerType) -> Check:
         runtime = await open_runtime(engine, options.runtime)
         is_here = await runtime.call(has_image, runtime, options.image)
     except MahavishnuError as error:
-        text, _, advice = str(error).partition(": ")
+        text, _, advice = str(error).rpartition(": ")
         return Check(subject, "warning", text, advice)
     detail = f"agent {kind.agent} in {options.image}, {runtime.name} {runtime.version}"
     if is_here:

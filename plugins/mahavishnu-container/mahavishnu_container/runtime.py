@@ -95,7 +95,12 @@ def find_socket(name: Literal["docker", "podman"], environ: Mapping[str, str]) -
 async def _open(name: Literal["docker", "podman"], socket: str) -> AsyncIterator[Runtime]:
     await _require_listener(name, socket)
     limiter = trio.CapacityLimiter(_AT_ONCE)
-    client, version, kind = await _in_thread(name, socket, limiter, partial(_connect, socket))
+    try:
+        client, version, kind = await _in_thread(name, socket, limiter, partial(_connect, socket))
+    except MissingError:
+        raise
+    except MahavishnuError as error:  # it hangs, or does not let us in
+        raise MissingError(f"{error}: see to it, or name another socket in {_VARIABLES[name]}") from error
     try:
         yield Runtime(name, socket, client, version, kind, limiter)
     finally:
@@ -164,7 +169,9 @@ def explained(name: str, socket: str, error: Exception) -> MahavishnuError:
     from requests.exceptions import RequestException, Timeout
     from urllib3 import exceptions as urllib3  # what is read piece by piece does not come by requests
 
-    called = _NAMES[name]
+    called, cause = _NAMES[name], error.__cause__
+    if isinstance(error, DockerException) and isinstance(cause, APIError | RequestException):
+        error = cause  # of the SDK's first call, which it does not let through
     if isinstance(error, Timeout | urllib3.TimeoutError):
         return MahavishnuError(f"{called} has not answered for {PATIENCE} s at {socket}")
     if isinstance(error, APIError):

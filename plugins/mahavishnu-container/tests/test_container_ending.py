@@ -75,7 +75,7 @@ RESISTING = {
 
 
 @pytest.mark.parametrize("prompt", RESISTING.values(), ids=RESISTING)
-async def test_a_cancelled_command_is_ended_though_it(yard, prompt):
+async def test_f2_a_cancelled_command_is_ended_though_it(yard, prompt):
     async with yard.worker(pids=128) as boxed:
         result = await ended(boxed, prompt, grace=0.2)
         assert result.status is WorkerStatus.CANCELLED

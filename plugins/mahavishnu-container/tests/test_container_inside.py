@@ -22,7 +22,7 @@ KERNELS = {"proc", "tmpfs", "devpts", "mqueue", "cgroup", "sysfs", "shm", "overl
 
 
 @pytest.mark.parametrize("user", [None, "65534"])
-async def test_a_command_has_no_rights_beyond_its_files(yard, user):
+async def test_f4_a_command_has_no_rights_beyond_its_files(yard, user):
     yard.workspace.chmod(0o777)
     async with yard.worker(**{} if user is None else {"user": user}) as boxed:
         result = await boxed.do("grep -E '^(Cap...|NoNewPrivs|Seccomp):' /proc/self/status")
@@ -93,7 +93,7 @@ async def test_nothing_of_the_state_directory_can_be_reached(yard):
         assert result.output.split() == ["mahavishnu", "1"]
 
 
-async def test_links_that_are_planted_have_nobody_write_or_read_elsewhere(yard, tmp_path):
+async def test_f5_links_that_are_planted_have_nobody_write_or_read_elsewhere(yard, tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     quoted = shlex.quote(str(victim))

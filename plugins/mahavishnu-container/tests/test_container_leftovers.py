@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ from mahavishnu_core.places import this_engine
 from .yard import until
 
 pytestmark = pytest.mark.container
+PROGRAM = Path(sys.executable).with_name("mahavishnu")
 DEAD_ENGINE = json.dumps({"pid": 1 << 22, "start_time": 1, "boot_id": "another"})
 SPAWN = """
 import sys, trio
@@ -103,7 +105,7 @@ async def test_containers_of_workers_that_are_there_are_no_leftovers(yard):
 
 
 @pytest.mark.parametrize("status", ["created", "running", "exited", "paused"])
-async def test_a_container_whose_worker_was_never_made_is_listed_and_removed(yard, left, status):
+async def test_f3_a_container_whose_worker_was_never_made_is_listed_and_removed(yard, left, status):
     name = left(status=status)
     async with yard.manager() as manager:
         (leftover,) = await leftovers.sweep(manager.engine, remove=False)
@@ -135,7 +137,7 @@ async def test_a_container_of_a_closed_worker_is_left_over_whoever_made_it(yard,
     ],
     ids=["another state directory", "no state", "no worker", "no labels", "an engine that is just spawning"],
 )
-async def test_what_is_not_ours_or_not_left_over_is_never_touched(yard, left, labels):
+async def test_f3_what_is_not_ours_or_not_left_over_is_never_touched(yard, left, labels):
     name = left(**labels)
     async with yard.manager() as manager:
         assert await swept(manager, remove=True) == []
@@ -180,6 +182,19 @@ async def test_the_manager_lists_and_removes_leftovers_of_all_places(yard, left)
     assert names(yard) == []
 
 
+async def test_f3_a_dry_run_says_what_is_left_over_and_closing_all_removes_it(yard, left):
+    ours = [left(status=status) for status in ("created", "exited", "running")]
+    others = [left(**{STATE: "somebody-elses"}), left(**{WORKER: None})]
+    words = "{} container {}: its worker was never made, or is gone"
+    close_all = [PROGRAM, "workers", "close", "--all"]
+    would = await trio.run_process([*close_all, "--dry-run"], capture_stdout=True)
+    assert sorted(would.stdout.decode().splitlines()[1:]) == [words.format("would remove", n) for n in ours]
+    assert names(yard) == sorted([*ours, *others])
+    done = await trio.run_process(close_all, capture_stdout=True)
+    assert sorted(done.stdout.decode().splitlines()[1:]) == [words.format("removed", n) for n in ours]
+    assert names(yard) == others
+
+
 async def test_a_state_directory_that_never_had_a_container_asks_no_daemon(yard, monkeypatch, tmp_path):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere.sock")
     async with yard.manager() as manager:
@@ -198,7 +213,7 @@ async def test_a_daemon_that_does_not_answer_is_said_instead_of_nothing_left(yar
     yard.daemon.start()
 
 
-async def test_what_a_killed_engine_was_making_is_left_over_for_the_next(yard):
+async def test_f3_what_a_killed_engine_was_making_is_left_over_for_the_next(yard):
     yard.add_type()
     async with yard.manager() as manager:
         await manager.close_worker((await yard.spawn(manager)).worker_id)

@@ -351,7 +351,7 @@ def test_a_shim_loads_little_before_its_command_is_started():
 # --- what the daemon is told
 
 
-def test_a_container_can_do_no_more_than_it_must(tmp_path):
+def test_f4_a_container_can_do_no_more_than_it_must(tmp_path):
     told = made(tmp_path, User(1000, 1000, True))
     assert told == {
         "image": "python:3.13-slim",
@@ -543,6 +543,13 @@ def test_a_pull_that_fails_says_why():
         next(told)
 
 
+def of_the_first_call(cause):
+    """What the SDK makes of an error of the call by which it asks for the version."""
+    error = DockerException(f"Error while fetching server API version: {cause}")
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
@@ -557,6 +564,9 @@ def test_a_pull_that_fails_says_why():
         (IncompleteRead(b""), MissingError, "Docker does not answer at /s: start it"),
         (ConnectionResetError("x"), MissingError, "Docker does not answer at /s: start it"),
         (DockerException("x"), MissingError, "Docker does not answer at /s: start it"),
+        (of_the_first_call(requests.exceptions.ReadTimeout("x")), MahavishnuError, "Docker has not answered"),
+        (of_the_first_call(APIError("x", explanation="denied")), MahavishnuError, "Docker says: denied"),
+        (of_the_first_call(KeyError("x")), MissingError, "Docker does not answer at /s: start it"),
         (APIError("x", explanation="no such thing"), MahavishnuError, "Docker says: no such thing"),
         (APIError("what it was"), MahavishnuError, "Docker says: what it was"),
     ],

@@ -323,7 +323,7 @@ async def test_a_task_outlives_the_keeper(yard):
 
 
 @pytest.mark.parametrize("with_keeper", [False, True], ids=["shim", "shim and keeper"])
-async def test_nothing_runs_on_in_a_container_when_its_shim_is_killed(yard, with_keeper):
+async def test_f2_nothing_runs_on_in_a_container_when_its_shim_is_killed(yard, with_keeper):
     async with yard.worker() as boxed, trio.open_nursery() as nursery:
         results = await _running(yard, boxed, nursery, "trap '' TERM; echo here; sleep 1000 & sleep 1001")
         for process in keepers(yard.app.state.root) if with_keeper else []:
@@ -400,7 +400,7 @@ async def test_a_task_needs_no_daemon_to_go_on(yard):
         assert (await boxed.do("echo works")).output == "works", "its container is started again"
 
 
-async def test_a_daemon_that_is_started_again_fails_the_task_and_no_other(yard):
+async def test_f1_a_daemon_that_is_started_again_fails_the_task_and_no_other(yard):
     yard.add_type()
     yard.add_type("near", place="local")
     async with yard.manager() as manager, trio.open_nursery() as nursery:
@@ -431,7 +431,7 @@ def hanging(daemon):
         os.kill(daemon.pid, signal.SIGCONT)
 
 
-async def test_a_daemon_that_hangs_does_not_keep_what_runs_from_its_end(yard):
+async def test_f1_a_daemon_that_hangs_does_not_keep_what_runs_from_its_end(yard):
     async with yard.worker() as boxed, trio.open_nursery() as nursery:
         results = await _running(yard, boxed, nursery, "echo here; sleep 1000", seconds=1)
         with hanging(yard.daemon):

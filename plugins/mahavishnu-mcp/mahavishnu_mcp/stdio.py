@@ -17,6 +17,7 @@ import trio
 from mcp.shared.message import SessionMessage
 
 from mahavishnu_core.stream import LineSplitter, LongLine
+from mahavishnu_core.text import escape_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -117,4 +118,4 @@ def _line(message: SessionMessage) -> bytes:
         text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
     except ValueError:  # half a surrogate pair, from a tool of a plugin
         text = json.dumps(message.message.model_dump(mode="json", by_alias=True, exclude_unset=True))
-    return text.encode() + b"\n"
+    return escape_json(text).encode() + b"\n"  # one line also for whoever ends lines at U+2028

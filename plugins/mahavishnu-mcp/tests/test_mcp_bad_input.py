@@ -60,7 +60,7 @@ BAD_SPAWNS = [
 ]
 
 
-async def test_no_worker_is_spawned_for_a_bad_argument(autojump_clock, desk, place, root, tmp_path):
+async def test_h6_no_worker_is_spawned_for_a_bad_argument(autojump_clock, desk, place, root, tmp_path):
     (root / "below").mkdir()
     (root / "file").touch()
     (root / "way out").symlink_to(tmp_path)
@@ -104,7 +104,7 @@ BAD_TASKS = [
 ]
 
 
-async def test_no_task_is_begun_for_a_bad_argument(autojump_clock, desk, place):
+async def test_h6_no_task_is_begun_for_a_bad_argument(autojump_clock, desk, place):
     (worker_id,) = await desk.spawn()
     for arguments, said in BAD_TASKS:
         asked = {"worker_id": worker_id, "prompt": "go", **arguments}
@@ -164,7 +164,7 @@ async def test_a_worker_that_does_not_exist_is_said_by_every_tool(autojump_clock
             assert NO_WORKER in await desk.refused(tool, worker_ids=[worker_id])
 
 
-async def test_a_server_with_1000_tasks_under_way_takes_no_more(autojump_clock, desk, place, monkeypatch):
+async def test_h6_a_server_with_1000_tasks_under_way_takes_no_more(autojump_clock, desk, place, monkeypatch):
     monkeypatch.setattr(service_module, "MOST_WAITING", 3)
     place.does(Text("begun"), Hang())
     ids = await desk.spawn(4)
@@ -196,7 +196,7 @@ async def test_where_workers_are_switched_off_none_begins_and_how_to_change_that
 
 
 @pytest.mark.parametrize("variables", [{"MAHAVISHNU_DEPTH": "1"}])
-async def test_a_worker_that_calls_back_starts_nothing_and_may_look(
+async def test_h6_a_worker_that_calls_back_starts_nothing_and_may_look(
     autojump_clock, desk, fake_app, place, open_desk, variables
 ):
     environ = {name: value for name, value in fake_app.environ.items() if name not in variables}

@@ -161,7 +161,7 @@ async def test_the_right_token_and_names_are_let_through_on_every_address(host, 
 
 
 @pytest.mark.parametrize(("host", "name"), BINDS)
-async def test_no_token_and_a_wrong_one_get_401_and_no_list_of_tools(host, name):
+async def test_h1_no_token_and_a_wrong_one_get_401_and_no_list_of_tools(host, name):
     async with bound(host, name) as (web, right):
         for given in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}):
             answer = await web.post(host=right, **given)
@@ -173,7 +173,7 @@ async def test_no_token_and_a_wrong_one_get_401_and_no_list_of_tools(host, name)
 
 
 @pytest.mark.parametrize(("host", "name"), BINDS)
-async def test_an_evil_host_gets_421(host, name):
+async def test_h2_an_evil_host_gets_421(host, name):
     async with bound(host, name) as (web, _):
         for evil in ("evil.example", f"evil.example:{web.port}", f"localhost.evil.example:{web.port}"):
             for given in ({}, RIGHT):
@@ -181,7 +181,7 @@ async def test_an_evil_host_gets_421(host, name):
 
 
 @pytest.mark.parametrize(("host", "name"), BINDS)
-async def test_an_evil_origin_gets_403(host, name):
+async def test_h2_an_evil_origin_gets_403(host, name):
     async with bound(host, name) as (web, right):
         for evil in ("http://evil.example", f"http://evil.example:{web.port}", "null"):
             for given in ({}, RIGHT):
@@ -239,7 +239,7 @@ def test_an_address_of_this_machine_alone_needs_nothing_more(host):
     "host",
     ["0.0.0.0", "::", "192.0.2.1", "2001:db8::1", "machine.example", "", "localhost.evil.example", "127.1"],
 )
-def test_any_other_address_needs_a_token_and_a_name(host):
+def test_h2_any_other_address_needs_a_token_and_a_name(host):
     for token, allowed in ((None, ()), (TOKEN, ()), (None, ("machine.example",)), ("", ("machine.example",))):
         with pytest.raises(UsageError, match="--allowed-host") as caught:
             Address(host, 0, allowed).require_explicit(token)
@@ -272,7 +272,7 @@ DEEP_PARAMS = b'{"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": ' 
 
 
 @pytest.mark.parametrize("how", ["by length", "in chunks"])
-async def test_a_body_of_five_megabytes_gets_413(web, how):
+async def test_h3_a_body_of_five_megabytes_gets_413(web, how):
     length, end = (len(FIVE_MB), b"") if how == "by length" else (None, b"0\r\n\r\n")
     more = [] if length else ["Transfer-Encoding: chunked"]
     sizes = b"%x\r\n" % 50_000
@@ -302,7 +302,7 @@ async def test_a_body_of_five_megabytes_gets_413(web, how):
         "half a pair",
     ],
 )
-async def test_what_is_no_message_gets_400(web, body, version):
+async def test_h3_what_is_no_message_gets_400(web, body, version):
     versions = {} if version is None else {"mcp_protocol_version": version}
     answer = await web.post(body, **versions, **RIGHT)
     assert answer.status_code == 400
@@ -312,7 +312,7 @@ async def test_what_is_no_message_gets_400(web, body, version):
 
 @pytest.mark.parametrize("version", [None, MODERN])
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "text/json", ""])
-async def test_a_wrong_type_of_content_gets_400(web, kind, version):
+async def test_h3_a_wrong_type_of_content_gets_400(web, kind, version):
     versions = {} if version is None else {"mcp_protocol_version": version}
     answer = await web.post(INITIALIZE, content_type=kind, **versions, **RIGHT)
     assert answer.status_code == 400
@@ -377,7 +377,7 @@ async def test_clients_that_reset_their_connections_before_they_are_looked_at_en
     await require_service(web.url)
 
 
-async def test_two_hundred_idle_connections_do_not_keep_a_client_out(web):
+async def test_h3_two_hundred_idle_connections_do_not_keep_a_client_out(web):
     async with trio.open_nursery() as nursery:
         streams = [await web.connect() for _ in range(200)]
         for number, stream in enumerate(streams):

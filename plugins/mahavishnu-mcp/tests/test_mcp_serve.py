@@ -163,7 +163,7 @@ async def end(server: Server, number: signal.Signals | None, status: int) -> Non
 
 @BOTH_ERAS
 @pytest.mark.parametrize(("number", "status"), ENDS)
-async def test_a_task_outlives_its_server_and_the_next_one_collects_it(
+async def test_e2_a_task_outlives_its_server_and_the_next_one_collects_it(
     house, waiting, bell, gate, mode, number, status
 ):
     async with stdio_client(house, mode) as (server, client), trio.open_nursery() as nursery:
@@ -305,7 +305,7 @@ def execution(worker_id: str, prompt: str, **more: object) -> dict[str, object]:
 
 
 @BOTH_ERAS
-async def test_a_task_outlives_a_client_that_is_killed_in_mid_call(house, waiting, bell, gate, mode):
+async def test_h4_a_task_outlives_a_client_that_is_killed_in_mid_call(house, waiting, bell, gate, mode):
     (worker_id,) = await house.command("workers", "spawn", "-t", "shell")
     legacy = [INITIALIZE, INITIALIZED, execution(worker_id, waiting)]
     messages = legacy if mode == "legacy" else [execution(worker_id, waiting, _meta=META)]
@@ -361,7 +361,7 @@ async def http_session(url: str, token: str) -> AsyncIterator[dict[str, str]]:
 
 
 @pytest.mark.parametrize("leave", ["breaks", "is deleted"])
-async def test_over_http_in_the_older_era_a_task_outlives_its_session(house, waiting, bell, gate, leave):
+async def test_h4_over_http_in_the_older_era_a_task_outlives_its_session(house, waiting, bell, gate, leave):
     (worker_id,) = await house.command("workers", "spawn", "-t", "shell")
     async with (
         http_server(house) as (server, url, token),
@@ -529,7 +529,7 @@ def register_tools(server):
 
 
 @BOTH_ERAS
-async def test_every_line_on_standard_output_is_the_protocol(house, mode):
+async def test_h5_every_line_on_standard_output_is_the_protocol(house, mode):
     site = Site(house.path / "site")
     site.path.mkdir()
     site.install("noisy", NOISY)
@@ -560,7 +560,7 @@ async def test_every_line_on_standard_output_is_the_protocol(house, mode):
 
 
 @pytest.mark.parametrize("given", [None, "correct-horse-battery-staple"])
-async def test_no_worker_and_no_file_but_its_own_has_the_token(house, given):
+async def test_h1_no_worker_and_no_file_but_its_own_has_the_token(house, given):
     variables = {"MAHAVISHNU_MCP_TOKEN": given} if given else {}
     async with http_server(house, **variables) as (server, url, token):
         assert (house.state / "mcp-token").exists() is (given is None)

@@ -218,9 +218,11 @@ def test_no_bytes_are_fatal(chunks):
 
 async def test_a_message_is_a_line(ends):
     async with opened(ends) as (_, outgoing):
-        for text in ("one\ntwo\r\n", "\u2028\x1b[31m", "ünïcödé \U0001f600"):
+        for text in ("one\ntwo\r\n", "\u2028\x85\x9b31m\x1b[31m\u202e", "ünïcödé \U0001f600"):
             await outgoing.send(answer(text))
-            assert json.loads(await ends.line())["result"]["text"] == text
+            line = await ends.line()
+            assert json.loads(line)["result"]["text"] == text
+            assert line.decode().rstrip("\n").isprintable()
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "a\udcffb"])

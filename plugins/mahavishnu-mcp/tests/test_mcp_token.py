@@ -85,7 +85,7 @@ def test_each_state_directory_has_its_own(tmp_path):
     assert len(tokens) == 3
 
 
-def test_it_is_its_owners_alone_from_its_first_instant(tmp_path, monkeypatch):
+def test_h1_it_is_its_owners_alone_from_its_first_instant(tmp_path, monkeypatch):
     seen: dict[str, int] = {}
 
     def make(size: int) -> str:

@@ -138,7 +138,7 @@ LATER = {
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("place", "fault", "reason"), LATER.values(), ids=LATER)
-async def test_after_any_fault_each_result_is_there_once(mirror, monkeypatch, place, fault, reason):
+async def test_c5_after_any_fault_each_result_is_there_once(mirror, monkeypatch, place, fault, reason):
     monkeypatch.setattr(delivery, "CALL_PATIENCE", 0.5)  # as long as a call that broke off may be under way
     tasks = mirror.add_results(3)
     if place == "fingerprint_search":  # it is asked only about what the quick search does not find
@@ -162,7 +162,7 @@ async def test_an_error_in_words_after_it_has_stored_is_no_failure(mirror):
     assert mirror.copies(task) == 1
 
 
-async def test_an_answer_that_breaks_off_is_looked_up_before_it_is_sent_again(mirror):
+async def test_c5_an_answer_that_breaks_off_is_looked_up_before_it_is_sent_again(mirror):
     task = mirror.add_result()
     mirror.buddy.faults.set(STORE, Drop(after=True), times=1)
     await mirror.sync()

@@ -95,7 +95,7 @@ async def test_in_a_task_no_relay_is_left_behind_and_the_next_engine_sends(mirro
 
 
 @pytest.mark.thorough
-async def test_storing_a_result_waits_for_nobody(mirror, relays):
+async def test_c5_storing_a_result_waits_for_nobody(mirror, relays):
     """The server is silent from the beginning; the engine has its results, and its end, all the same."""
     mirror.buddy.faults.set(EVERYTHING, Silence())
     tasks = await run_tasks(mirror)

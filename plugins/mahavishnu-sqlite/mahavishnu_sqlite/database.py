@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3  # noqa: TID253  # this module is itself imported only when a store is opened
 import threading
 from collections.abc import Iterator, Sequence
@@ -80,6 +81,8 @@ class Database:
         return connection
 
     def _plain_connection(self) -> sqlite3.Connection:
+        if self.path.is_symlink():  # whoever planted it would choose what we write over
+            raise OSError(errno.ELOOP, "it is a link, and none is followed")
         return sqlite3.connect(
             self.path, timeout=self.patience_seconds, isolation_level=None, check_same_thread=False
         )
@@ -147,6 +150,8 @@ def _check(connection: sqlite3.Connection) -> None:
 
 def _advice(error: Exception) -> str:
     if isinstance(error, OSError):
+        if error.errno == errno.ELOOP:
+            return _AWAY
         return "see to the permissions and the space of its directory, then run 'mahavishnu results sync'"
     return _ADVICE.get(_code(error), "try again once the cause is gone")
 

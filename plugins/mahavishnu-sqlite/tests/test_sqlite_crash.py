@@ -55,7 +55,7 @@ def killed_after(lines: int, path: Path, name: str) -> list[str]:
 
 
 @pytest.mark.thorough
-def test_what_was_acknowledged_survives_kill_9_at_any_moment(path, rows):
+def test_c7_what_was_acknowledged_survives_kill_9_at_any_moment(path, rows):
     chance = random.Random(20)
     acknowledged: list[str] = []
     for number in range(20):

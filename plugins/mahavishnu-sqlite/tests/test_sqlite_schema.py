@@ -63,7 +63,7 @@ async def test_an_older_database_is_brought_up_to_date_after_a_backup(path, reco
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name, backup.name]
 
 
-async def test_a_database_of_version_1_gets_its_logs_and_keeps_its_results(path, record, log, rows):
+async def test_c4_a_database_of_version_1_gets_its_logs_and_keeps_its_results(path, record, log, rows):
     made_by_version_1(path)
     async with open_store(path) as store:
         for each in (record("w1.1"), log("hello", first=3)):
@@ -86,7 +86,7 @@ async def test_engines_that_find_a_database_of_version_1_at_once_all_keep_their_
     assert rows() == [("old.1",)]
 
 
-async def test_a_migration_that_fails_changes_nothing(path, record, rows):
+async def test_c4_a_migration_that_fails_changes_nothing(path, record, rows):
     await keep(path, record())
     with pytest.raises(sqlite3.OperationalError):
         upgrade(path, NEXT, "CREATE TABLE more (a);\nSELECT nonsense;\n")
@@ -145,6 +145,17 @@ async def test_an_empty_file_becomes_a_database(path, record, rows):
     path.touch()
     await keep(path, record())
     assert rows() == [("w1.1",)]
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_a_link_in_its_place_is_not_followed(path, record, there):
+    victim = path.with_name("victim")
+    if there:
+        victim.touch()
+    path.symlink_to(victim)
+    with pytest.raises(StorageError, match=r"it is a link, and none is followed.*: move it away"):
+        await keep(path, record())
+    assert victim.read_bytes() == b"" if there else not victim.exists()
 
 
 async def test_a_message_is_one_line(path, record):

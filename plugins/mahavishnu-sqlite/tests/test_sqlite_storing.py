@@ -92,7 +92,7 @@ async def test_a_lock_of_another_program_is_waited_out(path, record, rows):
     assert rows() == [("w1.1",)]
 
 
-async def test_a_lock_that_stays_fails_every_caller_and_the_next_try_succeeds(path, record, rows):
+async def test_c3_a_lock_that_stays_fails_every_caller_and_the_next_try_succeeds(path, record, rows):
     failures = []
 
     async def keep(number):
@@ -116,14 +116,14 @@ async def test_a_lock_that_stays_fails_every_caller_and_the_next_try_succeeds(pa
     assert rows() == [("w1.1",)]
 
 
-async def test_a_search_does_not_wait_for_a_writer(path, record):
+async def test_c6_a_search_does_not_wait_for_a_writer(path, record):
     async with open_store(path, patience_seconds=0) as store:
         await store.keep(record())
         with held_by_another(path):
             assert len(await store.search("hello", 1)) == 1
 
 
-async def test_a_full_disk_fails_the_batch_whole_and_is_recovered_from(path, record, rows):
+async def test_c1_a_full_disk_fails_the_batch_whole_and_is_recovered_from(path, record, rows):
     async with open_store(path) as store:
         await store.keep(record("w1.1"))
         with files_no_longer_than(200_000), pytest.raises(StorageError, match="cannot be written"):
@@ -164,7 +164,7 @@ async def test_a_full_disk_fails_lines_of_a_log_too_and_what_is_written_with_the
     assert rows("PRAGMA integrity_check") == [("ok",)]
 
 
-async def test_a_database_found_damaged_after_a_fault_is_not_written(path, record):
+async def test_c2_a_database_found_damaged_after_a_fault_is_not_written(path, record):
     async with open_store(path) as store:
         for number in range(300):
             await store.keep(record(f"w1.{number}", output="words " * 500))

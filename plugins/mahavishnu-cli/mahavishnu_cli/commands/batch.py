@@ -59,7 +59,7 @@ def batch(
             await manager.recover()
             made = plan(items, journal, manager.app.state, retry=retry, fresh=fresh)
             _announce(made)
-            progress = open_progress(manager, len(made.left), style)
+            progress = open_progress(manager, len(made.left), style, manager.app.secrets)
             run = BatchRun(Foreground(manager, progress, interrupts), journal, made, kind)
             await run.carry_out_all()
             results = [made.taken[item.key] for item in items if item.key in made.taken]

@@ -161,7 +161,7 @@ async def _see_through(
 ) -> int:
     found: dict[str, WorkerResult] = {}
     refusals: list[UsageError] = []
-    foreground = Foreground(manager, open_progress(manager, len(ids), style), interrupts)
+    foreground = Foreground(manager, open_progress(manager, len(ids), style, manager.app.secrets), interrupts)
 
     async def job(worker_id: str) -> None:
         try:

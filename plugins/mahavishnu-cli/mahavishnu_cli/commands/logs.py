@@ -81,7 +81,7 @@ def _print_transcript(start: Start, task: Task) -> None:
     """What there is of a task, from its files."""
     from mahavishnu_core.output import events_so_far
 
-    transcript = Transcript(task)
+    transcript = Transcript(task, start.secrets)
     try:
         for events in events_so_far(start.app, task):
             transcript.add(events)
@@ -94,7 +94,7 @@ async def _follow(start: Start, manager: WorkerManager, task: Task, *, raw: bool
     if raw:
         await _follow_raw(manager, task)
         return 0
-    transcript = Transcript(task)
+    transcript = Transcript(task, start.secrets)
     manager.observe(transcript.observe)
     await manager.recover()
     await manager.follow([task.worker_id])

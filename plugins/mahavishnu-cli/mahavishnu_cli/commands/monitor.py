@@ -69,7 +69,7 @@ async def _watch(manager: WorkerManager, ids: list[str], *, is_named: bool) -> i
 
 async def _follow(manager: WorkerManager, ids: list[str]) -> list[WorkerResult]:
     results: list[WorkerResult] = []
-    progress = open_progress(manager, len(ids), "text")
+    progress = open_progress(manager, len(ids), "text", manager.app.secrets)
 
     def note(result: WorkerResult) -> None:
         results.append(result)

@@ -74,13 +74,14 @@ def replay(
         complain(f"{_name(file)}: {fault}")
     if not recording.tracks and not recording.results:
         raise UsageError(f"{_name(file)} holds nothing that can be shown")
-    return trio.run(_show, Playback(recording), speed or (_SPEED if on_terminal() else None), style)
+    speed = speed or (_SPEED if on_terminal() else None)
+    return trio.run(_show, Playback(recording), speed, style, start.secrets)
 
 
-async def _show(playback: Playback, speed: int | None, style: Style) -> int:
+async def _show(playback: Playback, speed: int | None, style: Style, secrets: tuple[str, ...]) -> int:
     results: list[WorkerResult] = []
     async with heeding() as interrupts:
-        progress = open_progress(playback, playback.total, style)
+        progress = open_progress(playback, playback.total, style, secrets)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(progress.run)
             results = await playback.play(progress, speed)

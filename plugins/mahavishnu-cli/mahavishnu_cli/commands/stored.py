@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -18,7 +17,7 @@ from mahavishnu_cli.show import outcome, print_results, style_of
 from mahavishnu_cli.streams import complain, emit, emit_json, say
 from mahavishnu_cli.words import cost, counted, tokens, waiting
 from mahavishnu_core.errors import MissingError
-from mahavishnu_core.text import redact, secrets_in
+from mahavishnu_core.text import redact
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Sequence
@@ -122,7 +121,7 @@ def show(start: Start, name: str, as_json: bool) -> int:
 
     TASK is the id of a task, or of a worker for its latest. Exit status 1 if the task did not complete.
     """
-    state, secrets = start.state, secrets_in(os.environ)
+    state, secrets = start.state, start.secrets
     task = find_task(state, name)
     result = state.result(task)
     prompt = redact(task.prompt, secrets)
