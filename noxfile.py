@@ -170,7 +170,7 @@ def windows(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """The fault matrix, row by row, with the installed program and agents that misbehave; a model of it all."""
+    """The fault matrix, row by row: the installed program, agents that misbehave, and a model of it all."""
     _install_debian(session, FAULTS)
     session.run(
         *PYTHON,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.errors import MahavishnuError, StateDirError
 
 if TYPE_CHECKING:
     from mahavishnu_core import WorkerManager
@@ -63,18 +63,19 @@ class Follower:
     async def wait(self, task_id: str) -> None:
         """Return when a task has ended. It is read here, whatever becomes of those who wait.
 
-        Raises UnknownTask, and PluginError where what it does cannot be read.
+        Raises UnknownTask, PluginError where what it does cannot be read, and StateDirError where its result
+        cannot be written down.
         """
         self.look()
         followed = self._followed.get(task_id)
         if followed is not None:
             await followed.wait()
-        await self.manager.wait_for_task(task_id)
+        await self._see_settled(task_id)
 
     async def _follow(self, task_id: str) -> None:
         followed = self._followed[task_id]
         try:
-            await self.manager.wait_for_task(task_id)
+            await self._see_settled(task_id)
         except (MahavishnuError, OSError) as error:
             # its plugin or its daemon is not here, or the disk is full: an engine that can settles it; it
             # stays among the followed, as nothing changes while this server runs
@@ -84,6 +85,15 @@ class Follower:
         finally:
             followed.set()
         self._announce()
+
+    async def _see_settled(self, task_id: str) -> None:
+        await self.manager.wait_for_task(task_id)
+        state = self.manager.app.state
+        if state.result(state.task(task_id)) is None:
+            raise StateDirError(
+                f"the result of task {task_id!r} cannot be written into the state directory: make room there, "
+                "it is not lost"
+            )
 
     def _announce(self) -> None:
         self.moment += 1
