@@ -82,10 +82,10 @@ class LocalRun:
             self._state = "running"
             self._known.set()
             self._started.set()
+        elif state == "unknown" and self._asked_to_end:  # it may still wait for a slot in its own engine
+            self._end_with(Exit(cause="cancelled", error="cancelled before it was started"))
         elif state == "unknown" and self._launch is None:
             self._end_with(Exit(cause="cancelled", error="its engine ended before it could be started"))
-        elif state == "unknown" and self._asked_to_end:
-            self._end_with(Exit(cause="cancelled", error="cancelled before it was started"))
         elif state == "unknown" and self._launch is not None:
             self._link.say(self._as_launch(self._launch))  # the keeper that took it died before it began
         elif exit_record is not None:

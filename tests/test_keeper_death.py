@@ -180,6 +180,15 @@ async def test_a_task_that_was_never_started_is_said_to_be_so_and_not_started(be
     assert (ended.cause, ended.error) == ("cancelled", "its engine ended before it could be started")
 
 
+async def test_a_task_that_somebody_ends_before_its_engine_has_started_it_is_said_to_be_cancelled(bench):
+    task = bench.task()
+    async with bench.link() as link:
+        run = link.watch(task)
+        await run.end("cancelled", 1)
+        ended = await run.wait()
+    assert (ended.cause, ended.error) == ("cancelled", "cancelled before it was started")
+
+
 @pytest.mark.parametrize("name", ["exit.json", "result.json"])
 async def test_a_task_that_another_engine_has_ended_before_it_began_is_not_started(bench, name):
     task = bench.task()

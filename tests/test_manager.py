@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -109,6 +110,14 @@ async def test_a_limit_out_of_range_is_clamped_with_a_warning(
     with pytest.warns(UserWarning, match=f"{used} is used"):
         manager = WorkerManager(app_of(tmp_path, fake=place), max_concurrent=wanted)
     assert manager.max_concurrent == used
+
+
+@pytest.mark.parametrize(("files", "most"), [(64, 12), (16, 1), (1024, 100), (resource.RLIM_INFINITY, 100)])
+def test_no_more_tasks_run_at_once_than_there_are_open_files_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, files: int, most: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert WorkerManager(app_of(tmp_path), max_concurrent=100).max_concurrent == most
 
 
 async def test_a_task_gives_the_agents_answer(
@@ -303,6 +312,25 @@ async def test_the_idle_limit_counts_events(
     assert result.status is WorkerStatus.TIMEOUT
     assert result.metadata["reason"] == "idle"
     assert 160 <= result.duration_seconds < 162
+
+
+async def test_what_came_while_the_engine_was_stopped_counts_before_its_limits(
+    autojump_clock: MockClock, place: FakePlace, tmp_path: Path
+) -> None:
+    place.types = (IDLE,)
+    place.script = lambda _: [text("a"), Leave(after=102)]
+
+    async def stop_the_engine() -> None:
+        await trio.sleep(1)
+        with (place.runs[0].task.directory / "stdout.jsonl").open("ab") as file:
+            file.write(text("b").output)
+        autojump_clock.jump(100)
+
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager, trio.open_nursery() as nursery:
+        (worker_id,) = await manager.spawn_workers("fake")
+        nursery.start_soon(stop_the_engine)
+        result = await manager.execute_task(worker_id, "go")
+    assert (result.output, result.metadata["evidence"]["ended_by_us"]) == ("a\n\nb", None)
 
 
 async def test_a_command_that_hangs_after_its_result_has_completed(
@@ -560,6 +588,21 @@ async def test_values_of_a_types_own_environment_do_not_show_in_results(
     async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
         (worker_id,) = await manager.spawn_workers("fake")
         assert (await manager.execute_task(worker_id, "go")).output == "it is [redacted]"
+
+
+async def test_secrets_do_not_show_in_what_a_worker_is_doing(
+    autojump_clock: MockClock, place: FakePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "hush-hush-hush")
+    place.types = (WorkerType("fake", "fake", "fake", env={"API_KEY": "quiet-quiet-quiet"}),)
+    place.script = lambda _: [text("hush-hush-hush and quiet-quiet-quiet"), Hang()]
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager, trio.open_nursery() as nursery:
+        (worker_id,) = await manager.spawn_workers("fake")
+        nursery.start_soon(manager.execute_task, worker_id, "go")
+        await trio.sleep(1)
+        (report,) = manager.monitor_workers()
+        nursery.cancel_scope.cancel()
+    assert report.activity == "[redacted] and [redacted]"
 
 
 async def test_events_are_told_in_order_without_a_gap(

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,14 @@ def _execute(home, prompt: str, *more: str, **options: object) -> subprocess.Pop
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_cancels_the_tasks_and_prints_their_results(home, waiting, bell, number, status):
+def test_e2_a_signal_cancels_the_tasks_and_prints_their_results(home, waiting, bell, number, status):
     process = _execute(home, waiting, "--json")
     bell.heard()
     process.send_signal(number)
     ran = home.finish(process)
     assert ran.status == status
     assert "cancelling (again to kill at once)" in ran.err
+    assert "Traceback" not in ran.err
     (result,) = ran.json
     assert (result["status"], result["output"]) == ("cancelled", "begun")
     assert json.loads(home.script("workers", "list", "--json").out)[0]["status"] == "cancelled"
@@ -132,7 +134,7 @@ def test_a_waiting_task_whose_worker_is_closed_elsewhere_never_runs(home, waitin
     assert (home.work / "log").read_text() == "ran\n"
 
 
-def test_a_reader_that_leaves_does_not_end_the_task(home, waiting, bell, gate):
+def test_e5_a_reader_that_leaves_does_not_end_the_task(home, waiting, bell, gate):
     process = _execute(home, waiting, "--jsonl")
     bell.heard()
     process.stdout.close()
@@ -149,3 +151,19 @@ def test_output_that_cannot_be_written_is_said_and_ends_in_1(home):
         ran = home.script("workers", "types", stdout=full)
     assert ran.status == 1
     assert "cannot write the output: No space left on device" in ran.err
+
+
+INTERRUPTED = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "mahavishnu_cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+import mahavishnu_cli.program
+"""
+
+
+def test_ctrl_c_before_anything_is_loaded_ends_it_without_a_word():
+    ran = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True)
+    assert (ran.returncode, ran.stderr) == (-signal.SIGINT, b"")
