@@ -91,8 +91,8 @@ class Follower:
         state = self.manager.app.state
         if state.result(state.task(task_id)) is None:
             raise StateDirError(
-                f"the result of task {task_id!r} cannot be written into the state directory: make room there, it "
-                "is not lost"
+                f"the result of task {task_id!r} cannot be written into the state directory: "
+                "make room there, nothing is lost"
             )
 
     def _announce(self) -> None:
