@@ -269,7 +269,7 @@ class WorkerManager:
             return WorkerResult(worker_id, WorkerStatus.FAILED, error=str(error), metadata={"reason": reason})
 
     async def cancel_tasks(self, grace_seconds: float = TERM_GRACE) -> None:
-        """End all tasks that are being carried out here; each returns its result to its own caller."""
+        """End all tasks that are carried out or followed here; each returns its result to its own caller."""
         for run in list(self._runs.values()):
             await run.cancel(grace_seconds)
 

@@ -55,12 +55,15 @@ async def started(engine: Engine, worker: Worker) -> None:
 
 async def _begin(engine: Engine, worker: Worker) -> None:
     task = engine.app.state.add_task(worker, worker.type.description or worker.type.name, None)
+    failure: MahavishnuError | None = None
     try:
         launched = await launch(engine, worker, task, detached=True)
         await launched.state()
     except MahavishnuError as error:
-        await take_up(engine, worker, task).fail(str(error))
-        raise
+        failure = error
+    if failure is not None:
+        await take_up(engine, worker, task).fail(str(failure))
+        raise failure
     if engine.app.state.is_closed(worker.worker_id):  # it looks for what it has to end before it is closed
         await launched.end("cancelled", TERM_GRACE)
         await take_up(engine, worker, task).settle(await launched.wait())

@@ -322,3 +322,44 @@ async def test_a_command_without_limit_and_slot_is_found_again_as_one(bench, bel
         gate.let_in()
         await run.wait()
     assert (record["deadline"], record["slotless"]) == (None, True)
+
+
+async def test_what_runs_keeps_its_slot_whichever_engine_comes_first(bench, bell, gate):
+    async with bench.link() as link:
+        running = bench.sh(link, "echo up > bell; read _ < gate", limit=1, detached=True)
+        await bell.line()
+        await running.started()
+        await kill_keeper(bench)
+    async with bench.link() as other:  # which knows nothing of it
+        waiting = bench.sh(other, "exit 4", limit=1, detached=True)
+        assert await waiting.state() == "queued"
+        gate.let_in()
+        assert (await waiting.wait()).exit_code == 4
+    assert not bench.state.exit(running.task).is_known
+
+
+async def test_what_ended_while_no_keeper_was_there_is_written_down_by_the_next(bench, bell, gate):
+    async with bench.link() as link:
+        run = bench.sh(link, "echo $$ > bell; read _ < gate", detached=True)
+        pid = int(await bell.line())
+        await run.started()
+        await kill_keeper(bench)
+    gate.let_in()
+    await gone(pid)
+    async with bench.link() as other:
+        assert (await bench.sh(other, "exit 4").wait()).exit_code == 4
+    assert not bench.state.exit(run.task).is_known
+
+
+async def test_files_that_make_no_sense_do_not_keep_a_keeper_from_its_work(bench, bell, gate):
+    async with bench.link() as link:
+        run = bench.sh(link, "echo up > bell; read _ < gate", detached=True)
+        await bell.line()
+        await run.started()
+        await kill_keeper(bench)
+    for name, content in (("launch.json", '{"boot_id": 7}'), ("task.json", "[]")):
+        (run.task.directory / name).write_text(content)
+        (bench.state.root / "open/no-task").touch()
+        async with bench.link() as other:
+            assert (await bench.sh(other, "exit 4").wait()).exit_code == 4
+    gate.let_in()

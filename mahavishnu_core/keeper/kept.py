@@ -263,6 +263,16 @@ def find_again(task_id: str, directory: str, timeout: float | None, now: float) 
     return kept
 
 
+def left_running(state_dir: str) -> Iterator[tuple[str, str, float | None]]:
+    """The commands that were started and whose end nobody has written: id, directory, timeout."""
+    for task_id in os.listdir(f"{state_dir}/open"):
+        directory = f"{state_dir}/workers/{task_id.rpartition('.')[0]}/tasks/{task_id}"
+        if was_launched(directory) and not has_ended(directory):
+            task = _read_json(f"{directory}/task.json")
+            if isinstance(task, dict):
+                yield task_id, directory, task.get("timeout_seconds")
+
+
 def was_launched(directory: str) -> bool:
     """Whether a command was ever started: it opens its output before it becomes the program."""
     return os.path.lexists(f"{directory}/stdout.jsonl")

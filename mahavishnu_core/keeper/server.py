@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections import deque
 
@@ -52,6 +53,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until there is nothing left to keep. Whoever started us may take a moment to call."""
+        self._adopt()
         self._has_caller(FIRST_CALL)
         while self._has_work():
             self._poll.modify(self._listener, select.POLLIN if self._has_room() else 0)
@@ -61,6 +63,14 @@ class Server:
             self._step()
             self._start_queued()
             self._flush()
+
+    def _adopt(self) -> None:
+        """Take up what a killed keeper left running: it has its slot, whichever engine comes first."""
+        for task_id, directory, timeout in life.left_running(os.getcwd()):
+            try:
+                self._find_again(task_id, directory, timeout)
+            except Exception as error:  # noqa: BLE001  # what is wrong with one command harms no other
+                print(f"{task_id} cannot be found again: {error!r}", file=sys.stderr)  # into keeper.log
 
     def stop(self) -> None:
         """End everything: the machine goes down, or somebody wants the keeper gone."""

@@ -92,9 +92,12 @@ class _Opening:
                 await standing.started(manager.engine, manager.app.state.worker(report.worker_id))
                 return report.worker_id
         [self._worker_id] = await manager.spawn_workers(MONITOR, until_started=False)
+        failure: MahavishnuError | None = None
         try:
             await standing.started(manager.engine, manager.app.state.worker(self._worker_id))
-        except MahavishnuError:
+        except MahavishnuError as error:
+            failure = error
+        if failure is not None:
             await manager.close_worker(self._worker_id)
-            raise
+            raise failure
         return self._worker_id

@@ -62,7 +62,7 @@ async def open_dispatch(engine: Engine) -> AsyncIterator[Dispatch]:
             yield dispatch
         finally:
             if is_in_task(engine.app.environ):
-                await dispatch.leave_task()
+                await dispatch.leave_task()  # noqa: ASYNC102  # it is shielded there, and has its time
             else:
                 dispatch.leave()
             nursery.cancel_scope.cancel()
