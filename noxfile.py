@@ -58,6 +58,8 @@ NEEDY = [
     "soak",
 ]
 """Marks of tests that need more than one plugin and the core."""
+NEEDS_PLUGINS = ["test_broken.py", "test_docs.py", "test_docs_hooks.py", "faults", "soak", "fuzz"]
+"""The same in ``tests``, by file and folder."""
 ALONE = " and ".join(f"not {mark}" for mark in NEEDY)
 TEST_TOOLS = ["pytest", "pytest-trio", "pytest-xdist", "hypothesis", "jsonschema"]
 PLUGINS = sorted([*Path("plugins").glob("mahavishnu-*"), *Path("contrib").glob("mahavishnu-*")])
@@ -311,7 +313,7 @@ def readme(session: nox.Session) -> None:
 def core_alone(session: nox.Session) -> None:
     """The core and its tests in an environment without any plugin."""
     session.install("-q", "-c", "constraints.txt", ".", *TEST_TOOLS)
-    ignored = [f"--ignore=tests/{name}" for name in ("test_broken.py", "test_docs.py", "test_docs_hooks.py")]
+    ignored = [f"--ignore=tests/{name}" for name in NEEDS_PLUGINS]
     session.run("pytest", "-m", ALONE, *ignored, "tests", *session.posargs)
 
 

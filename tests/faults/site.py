@@ -6,10 +6,12 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -186,8 +188,11 @@ class Site:
         return ran, [json.loads(line) for line in ran.out.splitlines()]
 
     def left(self) -> list[str]:
-        """What is left of all that was run here: processes, half files, tasks with something to do."""
+        """What is left of all that was run here: processes, which are ended, half files, tasks undone."""
         processes = wait_until_gone(lambda: left_by_test(self.root), CLEAN_WITHIN)
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
         drafts = [path for path in self.state.rglob("*") if _is_draft(path)]
         undone = list((self.state / "open").glob("*"))
         return [*map(str, processes), *map(str, drafts), *map(str, undone)]
