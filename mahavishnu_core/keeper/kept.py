@@ -267,7 +267,8 @@ def left_running(state_dir: str) -> Iterator[tuple[str, str, float | None]]:
     """The commands that were started and whose end nobody has written: id, directory, timeout."""
     for task_id in os.listdir(f"{state_dir}/open"):
         directory = f"{state_dir}/workers/{task_id.rpartition('.')[0]}/tasks/{task_id}"
-        if was_launched(directory) and not has_ended(directory):
+        is_planted = os.path.islink(f"{directory}/stdout.jsonl")  # the launch is to come, and fails by it
+        if was_launched(directory) and not is_planted and not has_ended(directory):
             task = _read_json(f"{directory}/task.json")
             if isinstance(task, dict):
                 yield task_id, directory, task.get("timeout_seconds")
