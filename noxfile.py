@@ -232,6 +232,8 @@ def session_buddy(session: nox.Session) -> None:
         "-m",
         "session_buddy",
         "-n=2",  # each has servers, and it is the servers that work
+        "-o",
+        "faulthandler_timeout=300",  # what nobody saw arrive is looked up for 75 s before it is sent again
         "plugins/mahavishnu-session-buddy/tests",
         *session.posargs,
         env={"MAHAVISHNU_SESSION_BUDDY_PYTHON": str(python), "MAHAVISHNU_REQUIRE_SESSION_BUDDY": "1"},

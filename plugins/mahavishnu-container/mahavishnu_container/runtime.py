@@ -170,8 +170,8 @@ def explained(name: str, socket: str, error: Exception) -> MahavishnuError:
     from urllib3 import exceptions as urllib3  # what is read piece by piece does not come by requests
 
     called, cause = _NAMES[name], error.__cause__
-    if isinstance(error, DockerException) and isinstance(cause, APIError | RequestException):
-        error = cause  # of the SDK's first call, which it does not let through
+    if type(error) is DockerException and isinstance(cause, APIError | RequestException):
+        error = cause  # of the SDK's first call, which it wraps in a bare one
     if isinstance(error, Timeout | urllib3.TimeoutError):
         return MahavishnuError(f"{called} has not answered for {PATIENCE} s at {socket}")
     if isinstance(error, APIError):

@@ -545,7 +545,10 @@ def test_a_pull_that_fails_says_why():
 
 def of_the_first_call(cause):
     """What the SDK makes of an error of the call by which it asks for the version."""
-    error = DockerException(f"Error while fetching server API version: {cause}")
+    return caused(DockerException(f"Error while fetching server API version: {cause}"), cause)
+
+
+def caused(error, cause):
     error.__cause__ = cause
     return error
 
@@ -569,6 +572,11 @@ def of_the_first_call(cause):
         (of_the_first_call(KeyError("x")), MissingError, "Docker does not answer at /s: start it"),
         (APIError("x", explanation="no such thing"), MahavishnuError, "Docker says: no such thing"),
         (APIError("what it was"), MahavishnuError, "Docker says: what it was"),
+        (
+            caused(APIError("x", explanation="no such image"), requests.exceptions.HTTPError("404")),
+            MahavishnuError,
+            "Docker says: no such image",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
