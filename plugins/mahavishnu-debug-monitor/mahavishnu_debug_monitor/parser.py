@@ -64,4 +64,4 @@ def _event(record: dict[str, JSON]) -> Event:
 def _where(storages: dict[str, JSON]) -> str:
     keeping = [name for name, reason in storages.items() if reason is None]
     failing = [f"{name} cannot: {reason}" for name, reason in storages.items() if reason is not None]
-    return "; ".join([f"its lines are kept in {', '.join(keeping) or 'no storage'}", *failing])
+    return "; ".join([f"its lines go to {', '.join(keeping) or 'no storage'}", *failing])

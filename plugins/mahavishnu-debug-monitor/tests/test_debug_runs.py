@@ -161,7 +161,7 @@ def test_a_debug_run_opens_a_monitor_that_stays_open_until_it_is_closed(user: Us
     ran = user.run("--debug", *SHELL, "echo hello")
     assert ran.status == 0
     assert f"{ran.monitor}: in tmux, attach with 'tmux -L mahavishnu-{ran.monitor} attach'\n" in ran.err
-    assert f"{ran.monitor}: its lines are kept in sqlite\n" in ran.err
+    assert f"{ran.monitor}: its lines go to sqlite\n" in ran.err
     assert f"{ran.monitor}: shows {user.log}; see it later" in ran.err
     assert user.statuses()[ran.monitor] == "running"
     assert user.tmux(ran.monitor, "list-sessions").count("\n") == 1
@@ -194,7 +194,7 @@ def test_one_that_was_opened_by_hand_says_how_to_see_it_and_is_used(user: User) 
     monitor = ran.out.removesuffix("\n")
     assert user.monitors() == [monitor]
     assert f"{monitor}: in tmux, attach with 'tmux -L mahavishnu-{monitor} attach'\n" in ran.err
-    assert f"{monitor}: its lines are kept in sqlite\n" in ran.err
+    assert f"{monitor}: its lines go to sqlite\n" in ran.err
     assert user.run("--debug", *SHELL, "echo hello").monitor == monitor
     assert user.run("workers", "close", "--all").status == 0
     assert user.tmux(monitor, "list-sessions") == ""
@@ -379,5 +379,5 @@ def test_a_storage_that_fails_changes_no_more_than_without(user: User) -> None:
     debugged = user.run("--debug", *SHELL, "echo hello", "--json")
     assert (plain.status, debugged.status) == (4, 4)
     assert plain.told() == debugged.told()
-    assert f"{debugged.monitor}: its lines are kept in no storage; sqlite cannot: " in debugged.err
+    assert f"{debugged.monitor}: its lines go to no storage; sqlite cannot: " in debugged.err
     until(lambda: "engine_closed" in user.run("workers", "logs", debugged.monitor).out)

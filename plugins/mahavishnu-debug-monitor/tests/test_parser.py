@@ -31,10 +31,10 @@ def test_the_window_is_the_start() -> None:
         (wire.missing(7, 1), Notice("missing", "at least 1 line is missing here")),
         (wire.missing(7, 12), Notice("missing", "at least 12 lines are missing here")),
         (wire.gone("its window was closed"), Notice("gone", "its window was closed")),
-        (wire.stored({}), Notice("stored", "its lines are kept in no storage")),
+        (wire.stored({}), Notice("stored", "its lines go to no storage")),
         (
             wire.stored({"sqlite": None, "far": "it is down", "near": None}),
-            Notice("stored", "its lines are kept in sqlite, near; far cannot: it is down"),
+            Notice("stored", "its lines go to sqlite, near; far cannot: it is down"),
         ),
     ],
 )
