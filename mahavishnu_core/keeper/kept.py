@@ -265,6 +265,8 @@ def find_again(task_id: str, directory: str, timeout: float | None, now: float) 
 
 def left_running(state_dir: str) -> Iterator[tuple[str, str, float | None]]:
     """The commands that were started and whose end nobody has written: id, directory, timeout."""
+    if not os.path.isdir(f"{state_dir}/open"):  # no task was ever given
+        return
     for task_id in os.listdir(f"{state_dir}/open"):
         directory = f"{state_dir}/workers/{task_id.rpartition('.')[0]}/tasks/{task_id}"
         is_planted = os.path.islink(f"{directory}/stdout.jsonl")  # the launch is to come, and fails by it
