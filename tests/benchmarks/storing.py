@@ -23,7 +23,7 @@ import attrs
 import trio
 
 from mahavishnu_core import Task, Worker, WorkerResult, WorkerStatus, WorkerType
-from mahavishnu_sqlite.record import Record, record_of
+from mahavishnu_sqlite.record import ResultRecord, record_of
 from mahavishnu_sqlite.schema import prepare
 from mahavishnu_sqlite.store import open_store
 
@@ -50,17 +50,17 @@ def main() -> None:
     report(options.rows, options.rounds, stored, bare, commits)
 
 
-def a_record(number: int) -> Record:
+def a_record(number: int) -> ResultRecord:
     created = "2026-01-01T00:00:00+00:00"
     task = Task(f"w1.{number}", "w1", "write a parser", 60, "s1", False, created, Path("/t"))
     output = "\n".join(f"{SENTENCE} {number + line}" for line in range(10))
     return record_of(WORKER, task, WorkerResult("w1", WorkerStatus.COMPLETED, output=output, exit_code=0))
 
 
-async def through_the_store(path: Path, records: Sequence[Record]) -> tuple[float, int]:
+async def through_the_store(path: Path, records: Sequence[ResultRecord]) -> tuple[float, int]:
     """Seconds and commits."""
 
-    async def call(share: Sequence[Record]) -> None:
+    async def call(share: Sequence[ResultRecord]) -> None:
         for record in share:
             await store.keep(record)
 
@@ -72,11 +72,11 @@ async def through_the_store(path: Path, records: Sequence[Record]) -> tuple[floa
         return time.perf_counter() - started, store.commits
 
 
-def through_sqlite(path: Path, records: Sequence[Record]) -> float:
+def through_sqlite(path: Path, records: Sequence[ResultRecord]) -> float:
     """Seconds."""
     rows = [attrs.astuple(record) for record in records]
     places = ", ".join("?" * len(rows[0]))
-    names = ", ".join(field.name for field in attrs.fields(Record))
+    names = ", ".join(field.name for field in attrs.fields(ResultRecord))
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         prepare(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
