@@ -72,10 +72,6 @@ class Engine:
     def state_dir(self) -> Path:
         return self.app.state.root
 
-    def secrets_of(self, worker: Worker) -> tuple[str, ...]:
-        """The values that must not show in a worker's texts: of our environment, and of its type's."""
-        return self.app.secrets
-
     async def hold(self, key: str, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
         """Open a resource once for the engine's lifetime and share it by ``key``.
 

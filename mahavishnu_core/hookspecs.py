@@ -49,7 +49,7 @@ class Engine(Protocol):
 
     @property
     def app(self) -> App:
-        """Plugins, settings, worker types and state."""
+        """Plugins, settings, worker types and state, and the secrets that must not show in texts."""
         ...
 
     @property
@@ -59,10 +59,6 @@ class Engine(Protocol):
 
     async def hold(self, key: str, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
         """Open a resource once for the engine's lifetime (a connection, a client) and share it by ``key``."""
-        ...
-
-    def secrets_of(self, worker: Worker) -> tuple[str, ...]:
-        """The values that must not show in a worker's texts: of the environment, and of its type's."""
         ...
 
     async def store_log(self, worker: Worker, batch: LogBatch) -> Mapping[str, str | None]:

@@ -66,7 +66,7 @@ def _of_run(base: WorkerReport, run: TaskRun) -> WorkerReport:
     return attrs.evolve(
         base,
         status=run.status,
-        activity=redact(tally.activity, run.engine.secrets_of(run.worker)),
+        activity=redact(tally.activity, run.engine.app.secrets),
         tokens=usage.tokens.total if usage else None,
         cost_usd=usage.cost_usd if usage else None,
     )

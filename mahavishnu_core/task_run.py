@@ -186,7 +186,7 @@ class TaskRun:
             await trio.lowlevel.checkpoint()
         async with self.engine.settling:
             seen = self.output.finish(ended)
-            result = result_of(self.worker, self.task, seen, self.engine.secrets_of(self.worker))
+            result = result_of(self.worker, self.task, seen, self.engine.app.secrets)
             settled = self.engine.settle(self.task, result)
             self.result = settled or result
             self.status = self.result.status

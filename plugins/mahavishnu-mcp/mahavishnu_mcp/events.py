@@ -32,7 +32,7 @@ from mahavishnu_core.output import events_so_far
 from mahavishnu_core.text import one_line, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from mahavishnu_core import Task
     from mahavishnu_core.app import App
@@ -78,8 +78,6 @@ class EventLog:
     """The events of tasks that are followed here, and of any other from its files."""
 
     app: App
-    secrets_of: Callable[[str], tuple[str, ...]] = lambda _: ()
-    """What must not show of a worker's environment, by its id."""
     _tasks: OrderedDict[str, _Kept] = attrs.field(factory=OrderedDict)
     _ends: OrderedDict[str, int] = attrs.field(factory=OrderedDict)
     """By task that has ended, the number of its last event: it is not read again for what is not there."""
@@ -95,7 +93,7 @@ class EventLog:
             return
         kept.next = item.seq + 1
         if not is_partial(item.event):
-            kept.add(_in_words(item.seq, item.event, self.secrets_of(item.worker_id)))
+            kept.add(_in_words(item.seq, item.event, self.app.secrets))
 
     async def since(self, task: Task, after: int, limit: int) -> list[Happening]:
         """At most ``limit`` events of a task after that number, oldest first."""
@@ -151,7 +149,6 @@ class EventLog:
         None where nothing installed here reads them. Where the task has ended, its last one is noted.
         """
         has_ended, seq, last = self.app.state.result(task) is not None, 0, 0
-        secrets = self.secrets_of(task.worker_id)
         with suppress(PluginError):  # its status is told all the same
             for events in events_so_far(self.app, task):
                 found = []
@@ -160,7 +157,7 @@ class EventLog:
                     if not is_partial(event):
                         last = seq
                         if seq > after:
-                            found.append(_in_words(seq, event, secrets))
+                            found.append(_in_words(seq, event, self.app.secrets))
                 yield found
         if has_ended:
             self._note_end(task.task_id, last)

@@ -58,7 +58,7 @@ class Resources:
             return await self._file(task, "stdout.jsonl", wanted)
         text = await _said_so_far(self._service, task) if result is None else result.output or ""
         data = text.encode("utf-8", "replace")
-        secrets = self._service.secrets.of(task.worker_id)
+        secrets = self._service.manager.app.secrets
         return cut(wanted, len(data), lambda begin, end: data[begin:end], secrets)
 
     async def transcript(self, task_id: str, offset: str = "", length: str = "") -> str | bytes:
@@ -88,7 +88,7 @@ class Resources:
             return ""
         try:
             size = os.fstat(file).st_size
-            secrets = self._service.secrets.of(task.worker_id)
+            secrets = self._service.manager.app.secrets
             return cut(wanted, size, lambda begin, end: os.pread(file, end - begin, begin), secrets)
         finally:
             os.close(file)

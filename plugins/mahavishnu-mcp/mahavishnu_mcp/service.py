@@ -81,28 +81,12 @@ def _is_directory(path: Path) -> bool:
 
 
 @attrs.define(eq=False)
-class Secrets:
-    """What must not show in texts of workers: values of our environment, and of their types'."""
-
-    _manager: WorkerManager
-    _of: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
-
-    def of(self, worker_id: str) -> tuple[str, ...]:
-        """Raises UnknownWorker."""
-        if worker_id not in self._of:
-            worker = self._manager.app.state.worker(worker_id)
-            self._of[worker_id] = self._manager.engine.secrets_of(worker)
-        return self._of[worker_id]
-
-
-@attrs.define(eq=False)
 class Service:
     """One running server, whatever it is reached by."""
 
     manager: WorkerManager
     follower: Follower
     roots: Roots
-    secrets: Secrets
     is_ending: bool = False
     """Whether the server or its only client leaves: then calls end, and tasks go on."""
     _holding: set[trio.CancelScope] = attrs.field(init=False, factory=set)
@@ -130,7 +114,7 @@ class Service:
     def lines(self, worker_ids: list[str] | None = None) -> list[WorkerLine]:
         """How workers stand, all open ones where none is named. Raises UnknownWorker."""
         reports = self.manager.monitor_workers(worker_ids)
-        return [worker_line(report, self.secrets.of(report.worker_id)) for report in reports]
+        return [worker_line(report, self.manager.app.secrets) for report in reports]
 
     def task_report(self, task_id: str, room: int) -> TaskReport:
         """A task as it stands, its texts cut to ``room`` characters. Raises UnknownTask."""
@@ -201,11 +185,10 @@ class Service:
 async def open_service(app: App, roots: Roots) -> AsyncIterator[Service]:
     """A service on the state directory, which takes up what earlier engines left. Raises StateDirError."""
     async with WorkerManager(app) as manager, trio.open_nursery() as nursery:
-        secrets = Secrets(manager)
-        log = EventLog(app, secrets.of)
+        log = EventLog(app)
         follower = Follower(manager, log, nursery)
         manager.observe(follower.tell)
         nursery.start_soon(manager.recover)
         follower.look()
-        yield Service(manager, follower, roots, secrets)
+        yield Service(manager, follower, roots)
         nursery.cancel_scope.cancel()

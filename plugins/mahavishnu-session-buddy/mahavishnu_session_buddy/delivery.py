@@ -255,7 +255,7 @@ class Delivery:
         if result is None or self._outbox.was_sent(name):
             self._outbox.drop(name)
             return None
-        return compose(worker, task, result, self._engine.secrets_of(worker))
+        return compose(worker, task, result, self._engine.app.secrets)
 
 
 def _target(engine: Engine) -> Target:

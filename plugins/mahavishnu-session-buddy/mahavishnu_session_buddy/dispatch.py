@@ -31,7 +31,7 @@ async def post(engine: Engine, worker: Worker, task: Task, result: WorkerResult)
     Its letter is made when it is sent, unless its prompt holds a secret, which another sender may not know.
     """
     dispatch = await engine.hold("session-buddy", partial(open_dispatch, engine))
-    secrets = engine.secrets_of(worker)
+    secrets = engine.app.secrets
     letter = None
     if any(secret in task.prompt for secret in secrets):
         from mahavishnu_session_buddy.letter import compose
@@ -45,7 +45,7 @@ async def post_log(engine: Engine, worker: Worker, batch: LogBatch) -> None:
     dispatch = await engine.hold("session-buddy", partial(open_dispatch, engine))
     from mahavishnu_session_buddy.letter import compose_log
 
-    letters = await trio.to_thread.run_sync(compose_log, worker, batch, engine.secrets_of(worker))
+    letters = await trio.to_thread.run_sync(compose_log, worker, batch, engine.app.secrets)
     for name, letter in letters.items():
         dispatch.post(name, letter)
 

@@ -32,7 +32,7 @@ async def keep_result(engine: Engine, worker: Worker, task: Task, result: Worker
 
 async def keep_log(engine: Engine, worker: Worker, batch: LogBatch) -> None:
     """Keep some lines of a worker's log, without secrets, once. Raises StorageError."""
-    record = log_record_of(worker, batch, engine.secrets_of(worker))
+    record = log_record_of(worker, batch, engine.app.secrets)
     await (await _store_of(engine)).keep(record)
 
 

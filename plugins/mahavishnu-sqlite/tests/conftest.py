@@ -18,10 +18,15 @@ from mahavishnu_sqlite.record import ResultRecord, record_of
 
 
 @attrs.define
+class FakeApp:
+    secrets: tuple[str, ...] = ()
+
+
+@attrs.define
 class FakeEngine:
     state_dir: Path
     stack: AsyncExitStack
-    secrets: tuple[str, ...] = ()
+    app: FakeApp = attrs.field(factory=FakeApp)
     held: dict[str, object] = attrs.field(factory=dict)
     opening: trio.Lock = attrs.field(factory=trio.Lock)
 
@@ -30,9 +35,6 @@ class FakeEngine:
             if key not in self.held:
                 self.held[key] = await self.stack.enter_async_context(opener())
         return self.held[key]
-
-    def secrets_of(self, worker):
-        return self.secrets
 
 
 @pytest.fixture

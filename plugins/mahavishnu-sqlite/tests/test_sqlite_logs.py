@@ -69,7 +69,7 @@ async def test_results_and_lines_at_once_share_transactions(path, record, log, r
 
 
 async def test_secrets_are_taken_out_before_lines_are_written(engine, batch):
-    engine.secrets = ("hunter2hunter2", "BEGIN KEY\nqwertyuiop\nEND KEY")
+    engine.app.secrets = ("hunter2hunter2", "BEGIN KEY\nqwertyuiop\nEND KEY")
     await hooks.store_log(engine, *batch("login hunter2hunter2", "BEGIN KEY", "qwertyuiop", "END KEY", "bye"))
     (found,) = await hooks.search_results(engine, "login", 10)
     assert found.output == "login [redacted]\n[redacted]\nbye"
