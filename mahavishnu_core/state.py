@@ -296,9 +296,8 @@ class StateDir:
         try:
             publish(path, result.to_dict(), first_only=True)
         except FileExistsError:
-            standing = self.result(task)
-            if standing is not None:
-                return standing
+            if (first := self.result(task)) is not None:
+                return first
             publish(path, result.to_dict())  # in place of what a power cut has left
         return result
 
