@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def leaves(error: BaseException) -> list[BaseException]:
+    """What went wrong, without the groups that nurseries put round it."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]
+
+
 class MahavishnuError(Exception):
     """Base of all errors that are printed as one line, without a traceback."""
 

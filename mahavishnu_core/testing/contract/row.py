@@ -8,6 +8,8 @@ from unittest import SkipTest
 import attrs
 import trio
 
+from mahavishnu_core.errors import leaves
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -67,10 +69,7 @@ def run(look: Callable[[], Awaitable[T]], clock: Clock | None = None) -> T:
     try:
         return trio.run(look, clock=clock)
     except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from group  # noqa: ASYNC123  # the group is kept as its cause
+        raise leaves(group)[0] from group  # noqa: ASYNC123  # the group is kept as its cause
 
 
 def require(holds: object, text: str) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mahavishnu_cli.streams import complain, say
-from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.errors import MahavishnuError, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 INTERRUPTED = 130
 _NOT_KEPT = 4
@@ -37,16 +37,8 @@ def report(error: BaseException, *, debug: bool) -> int:
 
 
 def _distinct(error: BaseException) -> list[BaseException]:
-    by_words = {f"{type(leaf).__name__}: {leaf}": leaf for leaf in _leaves(error)}
+    by_words = {f"{type(leaf).__name__}: {leaf}": leaf for leaf in leaves(error)}
     return list(by_words.values())
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 def _report_one(error: BaseException, *, debug: bool) -> int:

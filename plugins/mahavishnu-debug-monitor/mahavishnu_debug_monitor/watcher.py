@@ -21,7 +21,7 @@ import trio
 
 from mahavishnu_core import WorkerManager, debug_log
 from mahavishnu_core.app import load_app
-from mahavishnu_core.errors import SettingsError
+from mahavishnu_core.errors import SettingsError, leaves
 from mahavishnu_core.models import LogBatch
 from mahavishnu_core.text import one_line
 from mahavishnu_debug_monitor import wire
@@ -69,7 +69,8 @@ def main() -> None:
     try:
         report = trio.run(watcher.run)
     except BaseException as error:
-        _leave(draft, {"error": one_line(f"the watcher failed: {_leaves(error)}"), "reason": "watcher"})
+        said = "; ".join(f"{type(leaf).__name__}: {leaf}" for leaf in leaves(error))
+        _leave(draft, {"error": one_line(f"the watcher failed: {said}"), "reason": "watcher"})
         raise
     _leave(draft, report)
 
@@ -193,13 +194,6 @@ def _leave(draft: Path, report: dict[str, JSON]) -> None:
     with draft.open("r+") as file:
         file.write(json.dumps(report))
     draft.replace(draft.with_name("shim.json"))
-
-
-def _leaves(error: BaseException) -> str:
-    """What went wrong, without the groups of Trio round it."""
-    if isinstance(error, BaseExceptionGroup):
-        return "; ".join(map(_leaves, error.exceptions))
-    return f"{type(error).__name__}: {error}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ToolAnnotations
 
-from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.errors import MahavishnuError, leaves
 from mahavishnu_core.text import one_line
 from mahavishnu_mcp.tools.tasks import TaskTools
 from mahavishnu_mcp.tools.workers import WorkerTools
@@ -61,13 +61,7 @@ def _told(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         try:
             return await function(*args, **kwargs)
         except* MahavishnuError as group:
-            message = "; ".join(dict.fromkeys(map(str, _leaves(group))))
+            message = "; ".join(dict.fromkeys(map(str, leaves(group))))
         raise ToolError(one_line(message))
 
     return call
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
