@@ -13,24 +13,14 @@ from mahavishnu_debug_monitor.windows import plain
 from mahavishnu_debug_monitor.windows.plain import open_plain
 from mahavishnu_debug_monitor.windows.window import WindowGone, WindowRefused
 
+from .windows import told
+
 ENDED = "the command that follows the log has ended"
 ENVIRON = {"PATH": os.environ["PATH"], "MAHAVISHNU_TASK": "k3f9a2b1.1"}
 
 
 def shell(script):
     return ["sh", "-c", script]
-
-
-async def told(window, last):
-    """What is told up to a line, and how many lines are said to be missing."""
-    lines, missing = [], 0
-    with trio.fail_after(10):
-        while last not in lines[-1:]:
-            news = await window.new_lines()
-            lines += news.lines
-            missing += news.missing
-            await trio.sleep(0.005)
-    return lines, missing
 
 
 async def first_line(window):

@@ -23,6 +23,8 @@ from mahavishnu_debug_monitor.windows import tmux
 from mahavishnu_debug_monitor.windows.tmux import find_tmux, open_tmux
 from mahavishnu_debug_monitor.windows.window import WindowGone, WindowRefused
 
+from .windows import told
+
 TMUX = shutil.which("tmux")
 NAME = "k3f9a2b1"
 LABEL = f"mahavishnu-{NAME}"
@@ -79,18 +81,6 @@ def follow(log):
 def append(log, *lines):
     with log.open("a") as file:
         file.write("".join(f"{line}\n" for line in lines))
-
-
-async def told(window, last):
-    """What is told up to a line, and how many lines are said to be missing."""
-    lines, missing = [], 0
-    with trio.fail_after(10):
-        while last not in lines[-1:]:
-            news = await window.new_lines()
-            lines += news.lines
-            missing += news.missing
-            await trio.sleep(0.005)
-    return lines, missing
 
 
 async def gone(window):
