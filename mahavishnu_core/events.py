@@ -137,7 +137,7 @@ class Progress(_Event, frozen=True):
 class Finished(_Event, frozen=True):
     """The agent's own word that the task has ended.
 
-    ``reason`` is one word for why it did not succeed (``api_error``, ``rate_limit``, ``max_turns`` …).
+    ``reason`` is one word for why it did not succeed (``api_error``, ``rate_limited``, ``max_turns`` …).
     """
 
     success: bool

@@ -157,7 +157,7 @@ def _metadata(worker: Worker, task: Task, seen: Seen, verdict: Verdict) -> dict[
         "warnings": list(verdict.warnings),
         "evidence": _evidence(seen),
     }
-    return metadata | ({"retry_at": tally.retry_at} if verdict.reason == "rate_limit" else {})
+    return metadata | ({"retry_at": tally.retry_at} if verdict.reason == "rate_limited" else {})
 
 
 def _usage(tally: Tally) -> JSON:

@@ -180,7 +180,7 @@ class NoSamples(Robot):
 
 
 class WrongVerdict(Robot):
-    found = (Robot.found[0], attrs.evolve(Robot.found[1], reason="rate_limit"))
+    found = (Robot.found[0], attrs.evolve(Robot.found[1], reason="rate_limited"))
 
 
 class WrongOutput(Robot):
@@ -290,7 +290,7 @@ class AlwaysHappy(Robot):
         (NeverTheSame, "command", "two different commands"),
         (NoDescription, "type", "no description"),
         (NoSamples, "samples", "no samples"),
-        (WrongVerdict, "sample dies", "('failed', 'exit_status') where ('failed', 'rate_limit') is due"),
+        (WrongVerdict, "sample dies", "('failed', 'exit_status') where ('failed', 'rate_limited') is due"),
         (WrongOutput, "sample hello", "output 'done'"),
         (TellsTooMuch, "drift", "cost never seen in a sample"),
         (TellsTooLittle, "drift", "session not declared"),

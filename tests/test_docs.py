@@ -112,7 +112,7 @@ def test_every_reason_and_warning_of_the_verdict_is_in_the_guide() -> None:
 
 def test_every_reason_of_an_agent_is_in_the_guide() -> None:
     words = reasons_of_agents()
-    assert {"rate_limit", "session_lost", "execution_error", "signal"} < words
+    assert {"rate_limited", "session_lost", "execution_error", "signal"} < words
     assert missing(words) == set()
 
 

@@ -187,9 +187,9 @@ def test_an_unknown_cost_is_never_zero() -> None:
 
 
 def test_a_rate_limit_says_when_to_come_back() -> None:
-    limited = Finished(success=False, error="limit reached", reason="rate_limit")
+    limited = Finished(success=False, error="limit reached", reason="rate_limited")
     metadata = result_of(WORKER, TASK, seen(Notice("rate_limit", "limit", retry_at=2e9), limited)).metadata
-    assert (metadata["reason"], metadata["retry_at"]) == ("rate_limit", 2e9)
+    assert (metadata["reason"], metadata["retry_at"]) == ("rate_limited", 2e9)
 
 
 def test_secret_values_are_taken_out_of_all_texts() -> None:

@@ -184,7 +184,7 @@ def test_b6_the_last_result_decides_and_what_comes_after_it_changes_nothing(site
 def test_b7_a_rate_limit_called_success_fails_alone_and_says_when_it_ends(site: Site) -> None:
     ran = run_all(site, "rate_limited", "good")
     limited, good = ran.results
-    assert (ran.status, limited.exit_code, verdict(limited)) == (1, 0, (FAILED, "rate_limit"))
+    assert (ran.status, limited.exit_code, verdict(limited)) == (1, 0, (FAILED, "rate_limited"))
     assert limited.metadata["retry_at"] == 1_999_999_999
     assert limited.error == "You've hit your session limit"
     assert (verdict(good), good.output) == ((COMPLETED, None), "find me")

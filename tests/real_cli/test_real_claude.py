@@ -13,8 +13,8 @@ FAILURES = {
     "e401": ("auth", "Invalid API key"),
     "e403": ("auth", "403 scripted: not allowed"),
     "e404_model": ("api_error", "It may not exist"),
-    "e429": ("rate_limit", "scripted rate limit"),
-    "e429_long": ("rate_limit", "scripted rate limit"),
+    "e429": ("rate_limited", "scripted rate limit"),
+    "e429_long": ("rate_limited", "scripted rate limit"),
     "e500": ("api_error", "500 scripted internal error"),
     "e529": ("api_error", "529 Overloaded"),
     "die": ("api_error", "ECONNRESET"),
@@ -58,7 +58,7 @@ async def test_a_limit_that_is_reached_is_told_with_its_end(site):
     args = execution(CLAUDE.type, "Go", "--json")
     done = await site.run(*args, script="e429_unified", env=account)
     assert done.code == 1
-    assert done.result.metadata["reason"] == "rate_limit"
+    assert done.result.metadata["reason"] == "rate_limited"
     assert done.result.metadata["retry_at"] == 1999999999
     assert "rate_limit: the five hour limit is reached" in done.err
 

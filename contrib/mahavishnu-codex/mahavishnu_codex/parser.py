@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _LOST = "no rollout found for thread id"
 _RETRY = "Reconnecting..."
 _STATUS = re.compile(r"status:? (?P<status>[45]\d\d)\b")
-_BY_STATUS = {"401": "auth", "403": "auth", "429": "rate_limit"}
+_BY_STATUS = {"401": "auth", "403": "auth", "429": "rate_limited"}
 _NO_ACCOUNT = "Missing environment variable"
 
 _TOOLS = ("command_execution", "file_change", "mcp_tool_call", "web_search", "collab_tool_call")

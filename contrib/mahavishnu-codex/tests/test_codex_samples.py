@@ -121,7 +121,7 @@ def test_two_calls_each_have_their_result():
         ("e400", "api_error", "messages: scripted bad request"),
         ("e401", "auth", "unexpected status 401 Unauthorized: invalid x-api-key, url: "),
         ("e403", "auth", "unexpected status 403 Forbidden: scripted: not allowed, url: "),
-        ("e429", "rate_limit", "exceeded retry limit, last status: 429 Too Many Requests"),
+        ("e429", "rate_limited", "exceeded retry limit, last status: 429 Too Many Requests"),
         ("e500", "api_error", "We’re currently experiencing high demand"),
         ("die", "api_error", "stream disconnected before completion"),
         ("refusal", "api_error", "stream disconnected before completion: Incomplete response returned"),

@@ -23,7 +23,7 @@ _API_ERROR = re.compile(
     r"\[API Error: (?P<error>.*)\](?P<advice>\nPlease wait and try again later[^\n]*)?\s*\Z", re.DOTALL
 )
 """Advice follows where the status was 429, and nothing else tells that then."""
-_BY_CODE = {401: "auth", 403: "auth", 429: "rate_limit"}
+_BY_CODE = {401: "auth", 403: "auth", 429: "rate_limited"}
 _BY_TYPE = {"FatalAuthenticationError": "auth", "FatalTurnLimitedError": "max_turns"}
 _BY_EXIT = {41: "auth", 53: "max_turns"}
 """Exit statuses that stand for a reason, for an end without a ``result``; 53 is in gemini's documents."""

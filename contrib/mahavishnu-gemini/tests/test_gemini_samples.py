@@ -122,7 +122,7 @@ def test_a_command_that_fails_is_no_failure_of_the_run():
         ("e400", 400 % 256, "api_error", "messages: scripted bad request"),
         ("e401", 401 % 256, "auth", "invalid x-api-key"),
         ("e403", 403 % 256, "auth", "scripted: not allowed"),
-        ("e429", 429 % 256, "rate_limit", "scripted rate limit"),
+        ("e429", 429 % 256, "rate_limited", "scripted rate limit"),
         ("e500", 500 % 256, "api_error", "scripted internal error"),
         ("die", 1, "api_error", "terminated"),
     ],

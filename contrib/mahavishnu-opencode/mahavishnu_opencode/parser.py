@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _LOST = "Session not found"
 _REFUSED = "auto-rejecting"
-_BY_STATUS = {401: "auth", 403: "auth", 429: "rate_limit"}
+_BY_STATUS = {401: "auth", 403: "auth", 429: "rate_limited"}
 _BY_NAME = {
     "ContentFilterError": "refusal",
     "MessageOutputLengthError": "max_tokens",

@@ -135,7 +135,7 @@ def test_a_tool_that_is_refused_ends_the_task_unfinished_though_with_status_0():
         ("e400", "api_error", "messages: scripted bad request"),
         ("e401", "auth", "invalid x-api-key"),
         ("e403", "auth", "scripted: not allowed"),
-        ("e429", "rate_limit", "scripted rate limit"),
+        ("e429", "rate_limited", "scripted rate limit"),
         ("e500", "api_error", "scripted internal error"),
         ("die", "api_error", "Connection reset by server"),
         ("refusal", "refusal", "The response was blocked by the provider's content filter"),

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mahavishnu_core.models import JSON
 
 _BY_TEXT = {"No conversation found with session ID": "session_lost", "Not logged in": "auth"}
-_BY_STATUS = {401: "auth", 403: "auth", 429: "rate_limit"}
-_BY_TROUBLE = {"authentication_failed": "auth", "oauth_org_not_allowed": "auth", "rate_limit": "rate_limit"}
+_BY_STATUS = {401: "auth", 403: "auth", 429: "rate_limited"}
+_BY_TROUBLE = {"authentication_failed": "auth", "oauth_org_not_allowed": "auth", "rate_limit": "rate_limited"}
 _ASKED = (None, "human", "auto-continuation")
 """Origins of our own prompt and of what a command in it goes on with; others were read in 2.1.197, of which
 ``task-notification`` was seen."""

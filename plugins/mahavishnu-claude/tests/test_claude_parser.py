@@ -67,7 +67,7 @@ def test_success_with_is_error_is_a_failure():
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (failed(api_error_status=429), "rate_limit"),
+        (failed(api_error_status=429), "rate_limited"),
         (failed(api_error_status=401), "auth"),
         (failed(api_error_status=529), "api_error"),
         (failed(stop_reason="refusal"), "refusal"),
@@ -89,7 +89,7 @@ def test_a_failed_result_has_one_word_for_why(line, reason):
 def test_the_last_retry_explains_a_failure_without_a_status():
     retry = {"type": "system", "subtype": "api_retry", "error": "rate_limit", "error_status": 429}
 
-    assert ends(retry, failed())[0].reason == "rate_limit"
+    assert ends(retry, failed())[0].reason == "rate_limited"
 
 
 def test_a_good_message_after_a_retry_clears_it():

@@ -15,14 +15,14 @@ _PREFIX = "[API Error: "
 _END = re.compile(
     r"\](?P<advice>\n(?:Possible quota limitations|Please wait and try again later)[^\n]*)?\s*\Z"
 )
-_OAUTH = {"Qwen OAuth quota exceeded:": "rate_limit", "Qwen OAuth free tier has been discontinued": "auth"}
+_OAUTH = {"Qwen OAuth quota exceeded:": "rate_limited", "Qwen OAuth free tier has been discontinued": "auth"}
 """Errors that 0.15.10 writes without brackets (read in it, not seen)."""
 
 _OWN = ("Model stream ended with empty response text.", "Model stream ended without a finish reason.")
 """Said after several tries that were answered and used tokens."""
 
 _STATUS = re.compile(r"(?P<status>[45]\d\d)\b")
-_BY_STATUS = {"401": "auth", "403": "auth", "429": "rate_limit"}
+_BY_STATUS = {"401": "auth", "403": "auth", "429": "rate_limited"}
 
 
 @attrs.frozen
@@ -58,5 +58,5 @@ def _reason(error: str, *, limited: bool) -> str:
     """One word for an error, by the HTTP status that it begins with; advice comes after 429 alone."""
     status = _STATUS.match(error)
     if limited:
-        return "rate_limit"
+        return "rate_limited"
     return _BY_STATUS.get(status["status"], "api_error") if status else "api_error"

@@ -83,15 +83,15 @@ def test_qwens_own_errors_after_answered_tries_are_failures(own):
     [
         ("[API Error: 401 no]", "auth"),
         ("[API Error: 403 no]", "auth"),
-        ("[API Error: 429 slow down]", "rate_limit"),
-        (f"[API Error: slow down]\n{ADVICE}", "rate_limit"),
-        (f"[API Error: 429 slow down]\n{ADVICE}\n", "rate_limit"),
+        ("[API Error: 429 slow down]", "rate_limited"),
+        (f"[API Error: slow down]\n{ADVICE}", "rate_limited"),
+        (f"[API Error: 429 slow down]\n{ADVICE}\n", "rate_limited"),
         ("[API Error: 500 no]\n\n", "api_error"),
         ("[API Error: 4291 no]", "api_error"),
         ("[API Error: Connection error. (cause: connect ECONNREFUSED 127.0.0.1:1)]", "api_error"),
         ("[API Error: 400 two\nlines]", "api_error"),
         ("[API Error: 400 [brackets] in it]", "api_error"),
-        ("Qwen OAuth quota exceeded: wait until tomorrow", "rate_limit"),
+        ("Qwen OAuth quota exceeded: wait until tomorrow", "rate_limited"),
         ("Qwen OAuth free tier has been discontinued as of 2026-04-15.", "auth"),
     ],
 )
@@ -106,7 +106,7 @@ def test_an_error_has_one_word_for_why(text, reason):
 def test_the_last_error_of_several_is_the_error():
     found = find_error("[API Error: 500 a] and then [API Error: 429 b]", used_tokens=False)
 
-    assert found == ApiError("[API Error: 500 a] and then ", "429 b", "rate_limit")
+    assert found == ApiError("[API Error: 500 a] and then ", "429 b", "rate_limited")
 
 
 def test_a_long_answer_full_of_openings_is_read_in_no_time():
