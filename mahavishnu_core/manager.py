@@ -315,18 +315,17 @@ class WorkerManager:
 
     async def follow(
         self,
-        worker_ids: Iterable[str] | None = None,
+        ids: Iterable[str] | None = None,
         on_result: Callable[[WorkerResult], None] = lambda _: None,
     ) -> None:
-        """Read along with what workers are doing, for whichever engine, until all of it has ended.
+        """Read along with tasks, or with what workers are doing, for whichever engine, until all has ended.
 
-        Standing workers are followed only where they are named.
+        Standing workers are followed only where they are named. Raises UnknownWorker, UnknownTask.
         """
         state = self.app.state
-        ids = state.passing_ids() if worker_ids is None else worker_ids
         async with trio.open_nursery() as nursery:
-            for worker_id in ids:
-                task = state.last_task(state.worker(worker_id).worker_id)
+            for each in state.passing_ids() if ids is None else ids:
+                task = state.task_named(each)
                 if task is not None and not state.status(task).is_final:
                     nursery.start_soon(self._follow_one, task.task_id, on_result)
 
@@ -361,7 +360,8 @@ class WorkerManager:
     ) -> list[WorkerResult]:
         """The results of the workers' latest tasks, or of all, as far as they have ended.
 
-        Those of standing workers only where they are named.
+        Those of standing workers only where they are named. The id of a task stands for that one. Raises
+        UnknownWorker, UnknownTask.
         """
         await self.recover()
         return self.app.state.results(worker_ids, all_tasks=all_tasks)

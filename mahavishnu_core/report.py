@@ -11,13 +11,15 @@ import attrs
 from mahavishnu_core.files import read_json_if_there
 from mahavishnu_core.keeper.family import boot_id
 from mahavishnu_core.models import JSON, Task, Worker, WorkerStatus
-from mahavishnu_core.text import redact
+from mahavishnu_core.text import one_line, redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mahavishnu_core.state import StateDir
     from mahavishnu_core.task_run import TaskRun
+
+_ACTIVITY_LENGTH = 200
 
 
 @attrs.frozen
@@ -30,7 +32,10 @@ class WorkerReport:
     task_id: str | None = None
     elapsed_seconds: float | None = None
     activity: str = ""
-    """The last tool, words or progress, secrets taken out; empty when no engine here follows it."""
+    """The last tool, words or progress, or the beginning of what came of it; one line, secrets taken out.
+
+    Empty while no engine here follows the task.
+    """
     tokens: int | None = None
     cost_usd: float | None = None
     workspace: str = ""
@@ -66,7 +71,7 @@ def _of_run(base: WorkerReport, run: TaskRun) -> WorkerReport:
     return attrs.evolve(
         base,
         status=run.status,
-        activity=redact(tally.activity, run.engine.app.secrets),
+        activity=one_line(redact(tally.activity, run.engine.app.secrets), _ACTIVITY_LENGTH),
         tokens=usage.tokens.total if usage else None,
         cost_usd=usage.cost_usd if usage else None,
     )
@@ -80,7 +85,7 @@ def _of_files(base: WorkerReport, state: StateDir, task: Task) -> WorkerReport:
     return attrs.evolve(
         base,
         status=result.status,
-        activity=(result.output if result.is_success() else result.error) or "",
+        activity=one_line((result.output if result.is_success() else result.error) or "", _ACTIVITY_LENGTH),
         tokens=sum(usage.values()) if usage else None,
         cost_usd=cast("float | None", result.metadata.get("cost_usd")),
     )

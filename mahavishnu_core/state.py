@@ -116,9 +116,13 @@ class StateDir:
         """Raises UnknownWorker."""
         record = read_json_if_there(f"{self._worker_dir(worker_id)}/worker.json")
         if record is None:
-            raise UnknownWorker(
-                f"there is no worker {worker_id!r}: list them with 'mahavishnu workers list --all'"
+            owner = worker_id.partition(".")[0]
+            advice = (
+                f"that is a task of worker {owner!r}"
+                if os.path.exists(f"{self._tasks_dir(owner)}/{_one_name(worker_id)}")
+                else "list them with 'mahavishnu workers list --all'"
             )
+            raise UnknownWorker(f"there is no worker {worker_id!r}: {advice}")
         return worker_from_json(record)
 
     def worker_for_tasks(self, worker_id: str) -> Worker:
@@ -232,6 +236,10 @@ class StateDir:
     def last_task(self, worker_id: str) -> Task | None:
         return next(self._newest_first(worker_id), None)
 
+    def task_named(self, name: str) -> Task | None:
+        """The task of that id, or the latest of that worker. Raises UnknownTask, UnknownWorker."""
+        return self.task(name) if _is_task(name) else self.last_task(self.worker(name).worker_id)
+
     def _newest_first(self, worker_id: str) -> Iterator[Task]:
         for task_id in sorted(names(self._tasks_dir(worker_id)), key=_number, reverse=True):
             with suppress(UnknownTask):  # a power cut has emptied its file
@@ -278,17 +286,18 @@ class StateDir:
         record = read_json_if_there(f"{task.directory}/result.json")
         return None if record is None else WorkerResult.from_dict(record)
 
-    def results(
-        self, worker_ids: Iterable[str] | None = None, *, all_tasks: bool = False
-    ) -> list[WorkerResult]:
-        """The results of the workers' latest tasks, or of all; without ids of all but standing workers.
+    def results(self, ids: Iterable[str] | None = None, *, all_tasks: bool = False) -> list[WorkerResult]:
+        """The results of tasks, and of workers' latest tasks or all of them; each once.
 
-        Raises UnknownWorker.
+        Without ids those of all workers but standing ones. Raises UnknownWorker, UnknownTask.
         """
-        ids = self.passing_ids(with_closed=True) if worker_ids is None else worker_ids
-        first = 0 if all_tasks else -1
-        tasks = [task for each in ids for task in self.tasks(self.worker(each).worker_id)[first:]]
-        return [result for task in tasks if (result := self.result(task)) is not None]
+        found: dict[str, Task] = {}
+        for each in self.passing_ids(with_closed=True) if ids is None else ids:
+            if all_tasks and not _is_task(each):
+                found |= {task.task_id: task for task in self.tasks(self.worker(each).worker_id)}
+            elif (task := self.task_named(each)) is not None:
+                found[task.task_id] = task
+        return [result for task in found.values() if (result := self.result(task)) is not None]
 
     def settle(self, task: Task, result: WorkerResult) -> WorkerResult:
         """Write the result down, unless there is one: the first stands, and is returned."""
@@ -326,6 +335,11 @@ def _conversation(last: Task, result: WorkerResult) -> str | None:
 def _one_name(name: str) -> str:
     """An id as given by a user, safe as the name of one entry of a directory."""
     return name if _ID.fullmatch(name) else "-"
+
+
+def _is_task(name: str) -> bool:
+    """Whether it is the id of a task, ``k3f9a2b1.2``, and not of a worker."""
+    return "." in name
 
 
 def _number(task_id: str) -> int:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from mahavishnu_cli.streams import emit, emit_json, emit_json_line
 from mahavishnu_cli.words import duration
 from mahavishnu_core.errors import UsageError
-from mahavishnu_core.text import redact
+from mahavishnu_core.text import redact_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mahavishnu_core import WorkerResult
     from mahavishnu_core.events import TaskEvent
-    from mahavishnu_core.models import JSON
 
 Style: TypeAlias = Literal["text", "json", "jsonl"]
 
@@ -56,7 +55,7 @@ def event_printer(secrets: tuple[str, ...]) -> Callable[[TaskEvent], None]:
     """An observer that prints each event as one line of JSON, secrets taken out."""
     from mahavishnu_core.events import to_dict
 
-    return lambda item: emit_json_line(_redacted(to_dict(item), secrets))
+    return lambda item: emit_json_line(redact_all(to_dict(item), secrets))
 
 
 def outcome(result: WorkerResult) -> str:
@@ -70,7 +69,8 @@ def outcome(result: WorkerResult) -> str:
 def _as_text(result: WorkerResult) -> str:
     kind = result.metadata.get("worker_type") or ""
     item = f"item {result.metadata['item']}  " if "item" in result.metadata else ""  # of a batch
-    parts = [f"=== {item}{result.worker_id}  {kind}  {_lines_of_log(result) or outcome(result)} ==="]
+    name = result.metadata.get("task_id") or result.worker_id  # without a task where it was refused
+    parts = [f"=== {item}{name}  {kind}  {_lines_of_log(result) or outcome(result)} ==="]
     if result.output:
         parts.append(result.output.rstrip("\n"))
     if result.error:
@@ -84,14 +84,3 @@ def _lines_of_log(result: WorkerResult) -> str:
         case {"first": first, "last": last}:
             return f"line {first}" if first == last else f"lines {first} to {last}"
     return ""
-
-
-def _redacted(value: JSON, secrets: tuple[str, ...]) -> JSON:
-    match value:
-        case str():
-            return redact(value, secrets)
-        case list():
-            return [_redacted(item, secrets) for item in value]
-        case dict():
-            return {key: _redacted(item, secrets) for key, item in value.items()}
-    return value

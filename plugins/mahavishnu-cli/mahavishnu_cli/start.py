@@ -121,6 +121,20 @@ class Start:
                 lines = blocked.stack.splitlines()[-_STACK_LINES:]
                 self._tell(["\n".join([f"{blocked}; it was here:", *lines])])
 
+    def settle(self) -> int:
+        """Settle and store what ended while nobody looked; its exit status.
+
+        Without trio or plugins where there is nothing to do.
+        """
+        if next(self.state.open_tasks(), None) is None:
+            return 0
+
+        async def body(manager: WorkerManager, _: Interrupts) -> int:
+            await manager.recover()
+            return 0
+
+        return self.manage(body)
+
     def _tell(self, warnings: Iterable[str]) -> None:
         for warning in warnings:
             if warning not in self._told:

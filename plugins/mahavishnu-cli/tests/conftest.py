@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from fcntl import ioctl
 from pathlib import Path
@@ -81,6 +82,16 @@ class Home:
     def detach(self, prompt: str) -> dict[str, str]:
         """Have a shell worker begin a task that goes on by itself; its worker_id and task_id."""
         (task,) = self.execute(prompt, "--detach", "--json").json
+        return task
+
+    def leave(self, prompt: str) -> dict[str, str]:
+        """Have a shell worker do a task whose end no engine sees; its worker_id and task_id."""
+        task = self.detach(prompt)
+        exit_file = self.state / "workers" / task["worker_id"] / "tasks" / task["task_id"] / "exit.json"
+        began = time.monotonic()
+        while not exit_file.exists():
+            assert time.monotonic() < began + PATIENCE, f"{task} has not ended"
+            time.sleep(0.01)
         return task
 
     def write(self, name: str, text: str) -> Path:

@@ -186,10 +186,41 @@ def test_monitor_prints_one_snapshot_as_json(home):
     assert (worker["status"], worker["activity"]) == ("completed", "hi")
 
 
+def test_what_a_worker_is_said_to_be_doing_stays_short(home):
+    home.execute("seq 3000")
+    (worker,) = home.run("workers", "list", "--json").json
+    assert worker["activity"].startswith("1 2 3 ")
+    assert len(worker["activity"]) == 200
+
+
 def test_monitor_of_a_worker_tells_by_its_status_what_came_of_the_task(home):
     worker_id = home.execute("exit 3", "--json").json[0]["worker_id"]
-    assert home.run("workers", "monitor", worker_id).status == 1
+    ran = home.run("workers", "monitor", worker_id)
+    assert ran.status == 1
+    assert f"{worker_id} failed (exit_status) in " in ran.err
+    assert home.run("workers", "monitor", worker_id, "--json").status == 1
     assert home.run("workers", "monitor").status == 0
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_monitor_tells_of_tasks_whose_end_it_is_the_first_to_see(home, form):
+    home.leave("exit 3")
+    assert home.run("workers", "monitor", *form).status == 1
+    assert home.run("workers", "monitor", *form).status == 0  # now it is known
+
+
+def test_monitor_and_results_take_the_id_of_a_task(home):
+    (worker_id,) = home.run("workers", "spawn", "-t", "shell", "--json").json
+    for prompt in ("exit 3", "echo two"):
+        home.run("workers", "execute", "--worker", worker_id, "-p", prompt)
+    assert home.run("workers", "monitor", f"{worker_id}.1").status == 1
+    assert home.run("workers", "monitor", f"{worker_id}.2", worker_id).status == 0
+    assert home.run("workers", "results", f"{worker_id}.1").out.startswith(
+        f"=== {worker_id}.1  shell  failed"
+    )
+    assert len(home.run("workers", "results", f"{worker_id}.1", worker_id, "--all", "--json").json) == 2
+    ran = home.run("workers", "close", f"{worker_id}.1")
+    assert f"there is no worker '{worker_id}.1': that is a task of worker '{worker_id}'" in ran.err
 
 
 @pytest.mark.parametrize("form", ["--json", "--jsonl"])

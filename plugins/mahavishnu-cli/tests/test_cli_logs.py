@@ -139,6 +139,49 @@ def test_a_task_that_has_not_ended_is_shown_as_far_as_it_is(home, waiting, bell,
     home.run("workers", "monitor", task["worker_id"])
 
 
+def test_a_task_that_ended_unseen_is_settled_by_who_looks_at_its_logs(home):
+    task = home.leave("echo hi; exit 3")
+    ran = home.run("workers", "logs", task["task_id"])
+    assert "failed (exit_status)" in ran.out
+    assert ran.err == ""
+
+
+def test_the_events_of_a_task_are_one_json_object(home, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "s3cret-s3cret")
+    (result,) = home.execute("echo hi; echo s3cret-s3cret", "--json").json
+    told = home.run("workers", "logs", result["worker_id"], "--json").json
+    assert (told["worker_id"], told["status"]) == (result["worker_id"], "completed")
+    assert told["task_id"] == result["metadata"]["task_id"]
+    assert [(each["seq"], each["type"]) for each in told["events"]] == [
+        (1, "text"),
+        (2, "text"),
+        (3, "finished"),
+    ]
+    assert [each.get("text") for each in told["events"]][:2] == ["hi", "[redacted]"]
+
+
+def test_events_as_json_can_be_waited_for(home, waiting, bell, gate):
+    task = home.detach(waiting)
+    bell.heard()
+    process = home.start("workers", "logs", "-f", "--json", task["task_id"])
+    gate.let_in()
+    assert home.finish(process).json["events"][-1]["type"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--raw", "--json"], "--raw and --json exclude each other"),
+        (["--task", "1"], "that is a task of worker"),
+    ],
+)
+def test_logs_are_not_asked_for_in_two_ways_at_once(home, options, reason):
+    (result,) = home.execute("true", "--json").json
+    ran = home.run("workers", "logs", result["metadata"]["task_id"], *options)
+    assert (ran.status, ran.out) == (2, "")
+    assert reason in ran.err
+
+
 def test_a_worker_without_a_task_has_no_logs(home):
     (worker_id,) = home.run("workers", "spawn", "-t", "shell", "--json").json
     ran = home.run("workers", "logs", worker_id)

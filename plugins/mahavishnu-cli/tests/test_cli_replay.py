@@ -106,7 +106,8 @@ def test_several_workers_are_told_as_plain_lines_where_there_is_no_terminal(home
 def test_a_result_in_the_file_is_believed_more_than_the_events(home):
     ran = home.run("replay", record(home, *GOOD, RESULT))
     assert ran.status == 1
-    assert "=== ada  terminal-ada  timeout (wall) in 30.5 s ===\nerror: Task timed out after 30 s" in ran.out
+    head = "=== ada.1  terminal-ada  timeout (wall) in 30.5 s ==="
+    assert f"{head}\nerror: Task timed out after 30 s" in ran.out
 
 
 def test_without_a_result_the_events_say_what_a_task_came_to(home):

@@ -44,6 +44,20 @@ def test_results_are_found_by_the_words_of_prompts_and_outputs(home):
     assert "the quick brown fox" in home.run("results", "search", "fox").out
 
 
+def test_a_search_says_when_it_does_not_show_all(home):
+    home.run("workers", "execute", "-t", "shell", "-n", "2", "-p", "echo common")
+    ran = home.run("results", "search", "common", "--limit", "1", "--json")
+    assert len(ran.json) == 1
+    assert "there are more than these 1: --limit shows more" in ran.err
+    assert home.run("results", "search", "common", "--limit", "2").err == ""
+
+
+def test_a_search_for_nothing_is_none(home):
+    ran = home.run("results", "search", " ")
+    assert (ran.status, ran.out) == (2, "")
+    assert "say what to search for" in ran.err
+
+
 def test_a_search_that_finds_nothing_says_so(home):
     ran = home.run("results", "search", "nothing-like-it")
     assert (ran.status, ran.out, ran.err) == (0, "", "nothing found\n")
@@ -84,6 +98,12 @@ def test_a_task_without_a_result_yet_is_shown_as_it_stands(home, waiting, bell, 
 
 
 @pytest.mark.thorough
+def test_a_task_that_ended_unseen_is_settled_by_who_shows_it(home):
+    task = home.leave("exit 3")
+    ran = home.run("results", "show", task["task_id"], "--json")
+    assert (ran.status, ran.json["status"]) == (1, "failed")
+
+
 def test_a_storage_that_fails_is_named_and_ends_in_4_without_loss(home, down):
     down.write_text("")
     ran = home.script("workers", "execute", "-t", "shell", "-n", "1", "-p", "echo kept", "--json")

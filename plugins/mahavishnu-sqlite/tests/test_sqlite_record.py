@@ -37,7 +37,17 @@ async def test_the_figures_have_columns_of_their_own(path, record, rows):
         await store.keep(record(metadata=known, exit_code=1, duration_seconds=2.5))
     columns = "worker_id, worker_type, agent, place, workspace, session_id, model, status, reason, prompt, "
     columns += "exit_code, duration_seconds, cost_usd, cost_origin, input_tokens, output_tokens, created"
-    expected = ("w1", "terminal-claude", "claude", "local", "/repo", "s2", "opus", "completed", "rate_limited")
+    expected = (
+        "w1",
+        "terminal-claude",
+        "claude",
+        "local",
+        "/repo",
+        "s2",
+        "opus",
+        "completed",
+        "rate_limited",
+    )
     expected += ("say hello", 1, 2.5, 0.25, "reported", 10, 20, "2026-01-01T00:00:01.000000+00:00")
     assert rows(f"SELECT {columns} FROM results") == [expected]
 

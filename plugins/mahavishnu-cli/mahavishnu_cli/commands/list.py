@@ -13,9 +13,7 @@ from mahavishnu_cli.words import duration
 from mahavishnu_core.report import WorkerReport, report
 
 if TYPE_CHECKING:
-    from mahavishnu_cli.signals import Interrupts
     from mahavishnu_cli.start import Start
-    from mahavishnu_core import WorkerManager
 
 _HEADER = ("WORKER", "TYPE", "STATUS", "TASK", "TIME", "DIRECTORY")
 
@@ -33,14 +31,7 @@ def list_workers(start: Start, with_closed: bool, as_json: bool) -> int:
     A worker has the status of its latest task; one without a task is pending. What ended while nobody
     looked is settled and stored first.
     """
-
-    async def settle(manager: WorkerManager, _: Interrupts) -> int:
-        await manager.recover()
-        return 0
-
-    has_work = next(start.state.open_tasks(), None) is not None
-    status = start.manage(settle) if has_work else 0
-    state = start.state
+    status, state = start.settle(), start.state
     reports = [report(state, worker, {}) for worker in state.workers(with_closed=with_closed)]
     if as_json:
         emit_json([each.to_dict() for each in reports])

@@ -1,23 +1,27 @@
-"""``workers logs``: what an agent put out, as a transcript or byte for byte."""
+"""``workers logs``: what an agent put out, as a transcript, as events or byte for byte."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
 import trio
 
 from mahavishnu_cli.completing import task_ids
-from mahavishnu_cli.options import example
-from mahavishnu_cli.streams import emit_bytes, say
+from mahavishnu_cli.options import example, json_option
+from mahavishnu_cli.streams import emit_bytes, emit_json, say
 from mahavishnu_cli.transcript import Transcript
-from mahavishnu_core.errors import PluginError, UnknownTask
+from mahavishnu_core.errors import PluginError, UnknownTask, UsageError
+from mahavishnu_core.text import redact_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mahavishnu_cli.signals import Interrupts
     from mahavishnu_cli.start import Start
     from mahavishnu_core import Task, WorkerManager
+    from mahavishnu_core.models import JSON
     from mahavishnu_core.state import StateDir
 
 _CHUNK = 1 << 18
@@ -30,6 +34,7 @@ _LOOK_EVERY = 0.1
         "mahavishnu workers logs k3f9a2b1",
         "mahavishnu workers logs -f k3f9a2b1",
         "mahavishnu workers logs k3f9a2b1 --task 2 --raw | jq -r .type",
+        "mahavishnu workers logs k3f9a2b1.2 --json | jq '.events[] | select(.type == \"tool_call\")'",
     ),
 )
 @click.argument("name", shell_complete=task_ids, metavar="ID")
@@ -42,8 +47,9 @@ _LOOK_EVERY = 0.1
     metavar="N",
     help="The worker's Nth task instead of its latest.",
 )
+@json_option("one object with all events, as 'execute --jsonl' has them,")
 @click.pass_obj
-def logs(start: Start, name: str, follow: bool, raw: bool, number: int | None) -> int:
+def logs(start: Start, name: str, follow: bool, raw: bool, number: int | None, as_json: bool) -> int:
     """Show what an agent did, as a transcript.
 
     ID is that of a worker or of a task. Words of the agent stand as they are, with control characters made
@@ -51,30 +57,45 @@ def logs(start: Start, name: str, follow: bool, raw: bool, number: int | None) -
     failed), '~' thinking, '%' progress that a program reports, '*' a notice, '?' a line that is no event, '|'
     the work of a subagent.
     """
+    if raw and as_json:
+        raise UsageError("--raw and --json exclude each other: --raw is what the agent itself has put out")
     state = start.state
     task = find_task(state, name, number)
-    if follow and state.result(task) is None:
+    if follow and not as_json and state.result(task) is None:
         return start.manage(lambda manager, _: _follow(start, manager, task, raw=raw))
+    status = 0 if state.result(task) else _settle(start, task, until_it_ends=follow)
     if raw:
         _print_raw(task)
+    elif as_json:
+        _print_json(start, task)
     else:
         _print_transcript(start, task)
     if state.result(task) is None:
         say(f"task {task.task_id} has not ended: --follow goes on reading")
-    return 0
+    return status
+
+
+def _settle(start: Start, task: Task, *, until_it_ends: bool) -> int:
+    """See to what ended while nobody looked, or to the end of this task; the exit status of that."""
+    if not until_it_ends:
+        return start.settle()
+
+    async def body(manager: WorkerManager, _: Interrupts) -> int:
+        await manager.recover()
+        await manager.follow([task.task_id])
+        return 0
+
+    return start.manage(body)
 
 
 def find_task(state: StateDir, name: str, number: int | None = None) -> Task:
     """The task of that id, or a worker's latest, or its ``number``th. Raises UnknownTask, UnknownWorker."""
-    if "." in name and number is None:
-        return state.task(name)
-    worker = state.worker(name)
     if number is not None:
-        return state.task(f"{worker.worker_id}.{number}")
-    last = state.last_task(worker.worker_id)
-    if last is None:
+        return state.task(f"{state.worker(name).worker_id}.{number}")
+    found = state.task_named(name)
+    if found is None:
         raise UnknownTask(f"worker {name!r} has had no task yet: give it one with 'workers execute --worker'")
-    return last
+    return found
 
 
 def _print_transcript(start: Start, task: Task) -> None:
@@ -90,6 +111,17 @@ def _print_transcript(start: Start, task: Task) -> None:
     transcript.end(start.state.result(task))
 
 
+def _print_json(start: Start, task: Task) -> None:
+    from mahavishnu_core.events import TaskEvent, to_dict
+    from mahavishnu_core.output import events_so_far
+
+    events = chain.from_iterable(events_so_far(start.app, task))
+    items = (TaskEvent(task.worker_id, task.task_id, seq, event) for seq, event in enumerate(events, 1))
+    told: list[JSON] = [redact_all(to_dict(item), start.secrets) for item in items]
+    status = start.state.status(task).value
+    emit_json({"worker_id": task.worker_id, "task_id": task.task_id, "status": status, "events": told})
+
+
 async def _follow(start: Start, manager: WorkerManager, task: Task, *, raw: bool) -> int:
     if raw:
         await _follow_raw(manager, task)
@@ -97,7 +129,7 @@ async def _follow(start: Start, manager: WorkerManager, task: Task, *, raw: bool
     transcript = Transcript(task, start.secrets)
     manager.observe(transcript.observe)
     await manager.recover()
-    await manager.follow([task.worker_id])
+    await manager.follow([task.task_id])
     if transcript.has_begun:
         transcript.end(start.state.result(task))
     else:  # another engine settled it before we could read along
@@ -110,7 +142,7 @@ async def _follow_raw(manager: WorkerManager, task: Task) -> None:
 
     async def follow() -> None:
         await manager.recover()
-        await manager.follow([task.worker_id])
+        await manager.follow([task.task_id])
         ended.set()
 
     async with trio.open_nursery() as nursery:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mahavishnu_cli.completing import worker_ids as complete_worker_ids
+from mahavishnu_cli.completing import task_ids
 from mahavishnu_cli.options import example, json_option
 from mahavishnu_cli.show import print_results, style_of
 from mahavishnu_cli.streams import say
@@ -26,21 +26,22 @@ if TYPE_CHECKING:
         "mahavishnu workers results --json | jq 'map(select(.status == \"failed\"))'",
     ),
 )
-@click.argument("worker_ids", nargs=-1, shell_complete=complete_worker_ids, metavar="[ID]...")
+@click.argument("ids", nargs=-1, shell_complete=task_ids, metavar="[ID]...")
 @click.option("--all", "all_tasks", is_flag=True, help="Of all tasks of a worker, not only the latest.")
 @json_option("an array of results")
 @click.pass_obj
-def results(start: Start, worker_ids: tuple[str, ...], all_tasks: bool, as_json: bool) -> int:
+def results(start: Start, ids: tuple[str, ...], all_tasks: bool, as_json: bool) -> int:
     """Print the results of workers, whole.
 
-    Of all workers, closed ones too, where none is named.
+    ID is that of a worker, or of a task. Of all workers, closed ones too, where none is named.
     """
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
-        found = await manager.collect_results(worker_ids or None, all_tasks=all_tasks)
+        state = start.state
+        found = await manager.collect_results(ids or None, all_tasks=all_tasks)
         print_results(found, style_of(as_json=as_json))
-        reports = manager.monitor_workers(worker_ids or start.state.passing_ids())
-        running = sum(each.task_id is not None and not each.status.is_final for each in reports)
+        tasks = [state.task_named(name) for name in ids or state.passing_ids()]
+        running = sum(task is not None and state.result(task) is None for task in tasks)
         if running:
             say(f"{counted(running, 'task')} not ended yet: see 'mahavishnu workers monitor'")
         elif not found:

@@ -8,6 +8,7 @@ import attrs
 import click
 import trio
 
+from mahavishnu_cli.border import worst
 from mahavishnu_cli.commands.logs import find_task
 from mahavishnu_cli.completing import task_ids
 from mahavishnu_cli.notices import noticing
@@ -16,7 +17,7 @@ from mahavishnu_cli.progress import on_terminal
 from mahavishnu_cli.show import outcome, print_results, style_of
 from mahavishnu_cli.streams import complain, emit, emit_json, say
 from mahavishnu_cli.words import cost, counted, tokens, waiting
-from mahavishnu_core.errors import MissingError
+from mahavishnu_core.errors import MissingError, UsageError
 from mahavishnu_core.text import redact
 
 if TYPE_CHECKING:
@@ -50,16 +51,21 @@ def search(start: Start, text: str, limit: int, as_json: bool) -> int:
     Prompts, outputs and errors are searched, and the lines of logs, in every storage that can. Results come
     first.
     """
+    if not text.strip():
+        raise UsageError("say what to search for: 'mahavishnu workers results --all' prints all there is")
     if not start.app.host.implementers("search_results"):
         raise MissingError("no storage that can search is installed: 'pip install mahavishnu-sqlite'")
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
         await manager.recover()
-        found, failures = await search_storages(manager, text, limit)
+        found, failures = await search_storages(manager, text, limit + 1)
+        is_cut, found = len(found) > limit, found[:limit]
         print_results(found if as_json else [_shown(each, text) for each in found], style_of(as_json=as_json))
         for storage, reason in failures.items():
             complain(f"storage {storage!r} could not be searched: {reason}")
-        if not found and not failures:
+        if is_cut:
+            say(f"there are more than these {limit}: --limit shows more")
+        elif not found and not failures:
             say("nothing found")
         return _EXIT_NOT_KEPT if failures else 0
 
@@ -121,10 +127,11 @@ def show(start: Start, name: str, as_json: bool) -> int:
 
     TASK is the id of a task, or of a worker for its latest. Exit status 1 if the task did not complete.
     """
-    state, secrets = start.state, start.secrets
+    state = start.state
     task = find_task(state, name)
+    status = 0 if state.result(task) else start.settle()
     result = state.result(task)
-    prompt = redact(task.prompt, secrets)
+    prompt = redact(task.prompt, start.secrets)
     if as_json:
         emit_json(_to_dict(task, prompt, state.status(task).value, result))
     elif result is None:
@@ -132,7 +139,7 @@ def show(start: Start, name: str, as_json: bool) -> int:
         say(f"task {task.task_id} is {state.status(task).value}: {hint}")
     else:
         emit("\n".join(_lines(task, prompt, result)))
-    return 0 if result is not None and result.is_success() else 1
+    return worst([status, 0 if result is not None and result.is_success() else 1])
 
 
 def _to_dict(task: Task, prompt: str, status: str, result: WorkerResult | None) -> dict[str, JSON]:
