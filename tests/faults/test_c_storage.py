@@ -308,6 +308,40 @@ def test_c4_a_database_that_is_not_ours_is_named_and_left_as_it_is(
     assert stored(site) == [ran.result.metadata["task_id"]]
 
 
+def damage_a_page(path: Path) -> None:
+    """One page, in the middle of the file."""
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\xa5" * 4096)
+
+
+def checked(site: Site) -> list[tuple[str, str, str]]:
+    """What ``doctor`` says of the database: grade, detail, advice."""
+    checks = json.loads(site.run("doctor", "--json").out)["checks"]
+    return [(each["grade"], each["detail"], each["advice"]) for each in checks if each["subject"] == "sqlite"]
+
+
+def test_c4_a_database_with_a_damaged_page_is_named_left_as_it_is_and_made_anew(site: Site) -> None:
+    shell(site, "head -c 200000 /dev/zero | tr '\\0' x", count=3)
+    damage_a_page(database(site))
+    before = database(site).read_bytes()
+    ran = shell(site, "echo hello")
+    assert (ran.status, ran.result.output) == (4, "hello")
+    assert f"'{database(site)}' cannot be opened (it is damaged: " in one_line(ran)
+    assert "): move it away, delete workers/*/tasks/*/stored/sqlite beside it" in one_line(ran)
+    assert site.run("results", "search", "hello").status == 4
+    [(grade, detail, _)] = checked(site)
+    assert (grade, "it is damaged: " in detail, "move it away" in detail) == ("problem", True, True)
+    assert database(site).read_bytes() == before
+
+    database(site).rename(site.root / "away")
+    for mark in site.state.glob("workers/*/tasks/*/stored/sqlite"):
+        mark.unlink()
+    assert site.run("results", "sync").status == 0
+    assert len(marked(site)) == len(stored(site)) == 4
+    assert [grade for grade, *_ in checked(site)] == ["ok"]
+
+
 def test_c4_an_older_database_is_brought_up_to_date_after_a_backup(site: Site) -> None:
     site.state.mkdir(mode=0o700)
     with closing(sqlite3.connect(database(site), isolation_level=None)) as connection:
@@ -423,6 +457,32 @@ def test_c6_a_reader_that_holds_a_transaction_keeps_nothing_waiting(site: Site) 
         assert len(site.stored("late")) == 5
         assert reader.execute("SELECT count(*) FROM results").fetchone() == (1,), "it sees what it saw"
     assert len(stored(site)) == 6
+
+
+def test_c6_a_log_that_a_reader_lets_grow_is_named_until_it_is_emptied(site: Site) -> None:
+    log = database(site).with_name("results.sqlite3-wal")
+    shell(site, "echo early")
+    with closing(sqlite3.connect(database(site), isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM results").fetchone() == (1,)
+        shell(site, "echo late")
+        os.truncate(log, 384 * 2**20)  # what SQLite has written ends where it did
+        ran = shell(site, "echo late")
+        assert (ran.status, ran.err.count("note: sqlite: its write-ahead log has 384 MiB")) == (0, 1)
+        health = json.loads(site.run("workers", "health", "--json").out)
+        assert (health["status"], [each["storage"] for each in health["not_mirrored"]]) == (
+            "degraded",
+            ["sqlite"],
+        )
+        said = site.run("workers", "health").out
+        assert "384 MiB" in said
+        assert "close what reads results.sqlite3" in said
+        assert [grade for grade, *_ in checked(site)] == ["ok", "warning"]
+        reader.execute("ROLLBACK")
+    assert shell(site, "echo late").err.count("note:") == 0
+    assert json.loads(site.run("workers", "health", "--json").out)["status"] == "healthy"
+    assert not log.exists()
+    assert len(stored(site)) == 4
 
 
 # --- C7

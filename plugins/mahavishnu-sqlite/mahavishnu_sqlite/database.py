@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from mahavishnu_core.models import WorkerResult
 
 Record: TypeAlias = ResultRecord | LogRecord
+SMALL = 32 * 2**20
+"""Bytes up to which opening looks at each page (docs/decisions/0027-damaged-databases.md)."""
+_LOG_KEPT = 4 * 2**20
+"""Bytes to which the write-ahead log is cut when what let it grow has ended: as many as it has otherwise."""
 _WAL_ATTEMPTS = 10
 _creating = threading.Lock()
 
@@ -43,7 +47,7 @@ class Database:
         """Keep all of the records or, with an error, none. Of two for one thing the first stands."""
         with self._as_storage_error("written"):
             if self._connection is None:
-                self._connection = self._connect(check=True)
+                self._connection = self._connect(after_a_fault=True)
             connection = self._connection
             try:
                 with connection:
@@ -61,20 +65,26 @@ class Database:
             connection.row_factory = sqlite3.Row
             return find(connection, text, limit)
 
+    def check(self) -> None:
+        """Look at every page, however long that takes."""
+        with self._as_storage_error("read"), closing(self._plain_connection()) as connection:
+            _check(connection)
+
     def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def _connect(self, *, check: bool = False) -> sqlite3.Connection:
+    def _connect(self, *, after_a_fault: bool = False) -> sqlite3.Connection:
         _create(self.path)
         connection = self._plain_connection()
         try:
+            if after_a_fault or _size(connection) <= SMALL:
+                _check(connection)
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT}")
             prepare(connection, self.path)
             _use_wal(connection)
-            if check:
-                _check(connection)
         except BaseException:
             connection.close()
             raise
@@ -142,10 +152,29 @@ def _code(error: BaseException) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
+class _Damaged(sqlite3.DatabaseError):
+    """What SQLite found when it was asked to look, as if it had come across it."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    """In bytes, with what is still in the write-ahead log."""
+    pages = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    return int(connection.execute(pages).fetchone()[0])
+
+
+# table by table, since a later SQLite takes ten times as long for all: it reads the indexes of words as such
+_DAMAGE = """
+SELECT quick_check FROM pragma_table_list AS known, pragma_quick_check(known.name)
+WHERE known.schema = 'main' AND known.type IN ('table', 'shadow') AND quick_check <> 'ok' LIMIT 1
+"""
+
+
 def _check(connection: sqlite3.Connection) -> None:
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if found != "ok":
-        raise sqlite3.DatabaseError(f"it is damaged: {found}")
+    found = connection.execute(_DAMAGE).fetchone()
+    if found is not None:
+        raise _Damaged(f"it is damaged: {found[0].splitlines()[-1]}")  # a heading comes before it
 
 
 def _advice(error: Exception) -> str:
@@ -157,7 +186,10 @@ def _advice(error: Exception) -> str:
 
 
 _SYNC = "then run 'mahavishnu results sync'"
-_AWAY = "move it away, and a new one is made; it was left as it is"
+_AWAY = (
+    f"move it away, delete workers/*/tasks/*/stored/sqlite beside it, {_SYNC}, which makes a new one; "
+    "it was left as it is"
+)
 _ADVICE = {
     sqlite3.SQLITE_BUSY: f"end the program that holds it, {_SYNC}",
     sqlite3.SQLITE_FULL: f"make room on its disk, {_SYNC}",

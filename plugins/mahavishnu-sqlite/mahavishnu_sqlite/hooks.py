@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from mahavishnu_core import Engine, Task, Worker, WorkerResult
-    from mahavishnu_core.models import LogBatch
+    from mahavishnu_core.health import Check
+    from mahavishnu_core.models import Backlog, LogBatch
 
 HOOK_API = 1
 
@@ -34,3 +35,17 @@ def search_results(engine: Engine, text: str, limit: int) -> Awaitable[Sequence[
     from mahavishnu_sqlite.store import search_results
 
     return search_results(engine, text, limit)
+
+
+@hookimpl
+def backlog(engine: Engine) -> Awaitable[Sequence[Backlog]]:
+    from mahavishnu_sqlite.diagnosis import tell_backlog
+
+    return tell_backlog(engine)
+
+
+@hookimpl
+def diagnose(engine: Engine) -> Awaitable[Sequence[Check]]:
+    from mahavishnu_sqlite.diagnosis import diagnose_database
+
+    return diagnose_database(engine)

@@ -27,21 +27,22 @@ _READERS = 4
 async def keep_result(engine: Engine, worker: Worker, task: Task, result: WorkerResult) -> None:
     """Keep a result in the engine's state directory, once. Raises StorageError."""
     record = record_of(worker, task, result)
-    await (await _store_of(engine)).keep(record)
+    await (await store_of(engine)).keep(record)
 
 
 async def keep_log(engine: Engine, worker: Worker, batch: LogBatch) -> None:
     """Keep some lines of a worker's log, without secrets, once. Raises StorageError."""
     record = log_record_of(worker, batch, engine.app.secrets)
-    await (await _store_of(engine)).keep(record)
+    await (await store_of(engine)).keep(record)
 
 
 async def search_results(engine: Engine, text: str, limit: int) -> Sequence[WorkerResult]:
     """Raises StorageError."""
-    return await (await _store_of(engine)).search(text, limit)
+    return await (await store_of(engine)).search(text, limit)
 
 
-async def _store_of(engine: Engine) -> Store:
+async def store_of(engine: Engine) -> Store:
+    """The one store of an engine. Raises StorageError."""
     return await engine.hold("sqlite", lambda: open_store(engine.state_dir / FILE_NAME))
 
 
@@ -98,6 +99,10 @@ class Store:
         return await trio.to_thread.run_sync(
             self._database.find, text, limit, limiter=self._readers, abandon_on_cancel=True
         )
+
+    async def check(self) -> None:
+        """Raises StorageError where the database is damaged anywhere."""
+        await trio.to_thread.run_sync(self._database.check, limiter=self._readers, abandon_on_cancel=True)
 
     async def _write_pending(self) -> None:
         """Write all that waits in one transaction; whoever is cancelled meanwhile harms nobody else."""

@@ -94,6 +94,18 @@ def log(batch) -> Callable[..., LogRecord]:
 
 
 @pytest.fixture
+def damage_a_page(path) -> Callable[[], None]:
+    """Writes over one page in the middle of the database."""
+
+    def damage() -> None:
+        with path.open("r+b") as file:
+            file.seek(path.stat().st_size // 2 // 4096 * 4096)
+            file.write(b"\xa5" * 4096)
+
+    return damage
+
+
+@pytest.fixture
 def rows(path) -> Callable[..., list[tuple]]:
     """Asks the database with a connection of its own."""
 

@@ -27,7 +27,7 @@ def upgrade(path, *scripts):
         prepare(connection, path, (*MIGRATIONS, *scripts))
 
 
-def made_by_version_1(path):
+def made_by_version_1(path, output="hello"):
     """A database as the first version of this plugin left it, with one result."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         prepare(connection, path, MIGRATIONS[:1])
@@ -35,8 +35,9 @@ def made_by_version_1(path):
         connection.execute(
             "INSERT INTO results (task_id, worker_id, worker_type, agent, place, workspace, session_id,"
             " status, prompt, output, duration_seconds, created, timestamp, metadata)"
-            " VALUES ('old.1', 'old', 'shell', 'shell', 'local', '/repo', '', 'completed', 'say', 'hello', 1,"
-            " '2026-01-01', '2026-01-01', '{\"task_id\": \"old.1\"}')"
+            " VALUES ('old.1', 'old', 'shell', 'shell', 'local', '/repo', '', 'completed', 'say', ?, 1,"
+            " '2026-01-01', '2026-01-01', '{\"task_id\": \"old.1\"}')",
+            [output],
         )
 
 
@@ -75,6 +76,15 @@ async def test_c4_a_database_of_version_1_gets_its_logs_and_keeps_its_results(pa
     with closing(sqlite3.connect(path.with_name("results.sqlite3.backup-v1"))) as backup:
         assert backup.execute("PRAGMA user_version").fetchone() == (1,)
         assert backup.execute("SELECT task_id FROM results").fetchall() == [("old.1",)]
+
+
+async def test_c4_a_damaged_database_of_version_1_stays_at_that_version(path, record, damage_a_page):
+    made_by_version_1(path, output="x" * 600_000)
+    damage_a_page()
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="it is damaged"):
+        await keep(path, record())
+    assert path.read_bytes() == before
 
 
 async def test_engines_that_find_a_database_of_version_1_at_once_all_keep_their_lines(path, log, rows):

@@ -178,6 +178,47 @@ async def test_c2_a_database_found_damaged_after_a_fault_is_not_written(path, re
             await store.keep(record("w2.1"))
 
 
+@pytest.fixture
+async def damaged(path, record, damage_a_page):
+    """A database with a damaged page, which writing does not come across, and its bytes."""
+    async with open_store(path) as store:
+        for number in range(3):
+            await store.keep(record(f"w1.{number}", output="x" * 200_000))
+    damage_a_page()
+    return path.read_bytes()
+
+
+async def test_c4_a_damaged_page_is_found_on_opening_and_nothing_is_written(path, damaged):
+    with pytest.raises(StorageError, match=r"cannot be opened \(it is damaged: .*\): move it away") as caught:
+        async with open_store(path):
+            pass
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == damaged
+
+
+async def test_c4_opening_does_not_look_at_each_page_of_a_big_database_and_a_check_does(
+    path, record, damaged, monkeypatch
+):
+    monkeypatch.setattr("mahavishnu_sqlite.database.SMALL", len(damaged) - 1)
+    async with open_store(path) as store:
+        await store.keep(record("w2.1"))
+        with pytest.raises(StorageError, match=r"cannot be read \(it is damaged: .*\): move it away"):
+            await store.check()
+
+
+async def test_c6_the_log_is_short_again_once_a_reader_that_let_it_grow_has_ended(path, record):
+    log = path.with_name(f"{path.name}-wal")
+    async with open_store(path) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM results").fetchone()
+            await store.keep(record("w1.1", output="x" * 8_000_000))
+            assert log.stat().st_size > 8_000_000
+        for number in range(2, 5):
+            await store.keep(record(f"w1.{number}"))
+        assert log.stat().st_size <= 4 * 2**20
+
+
 async def test_a_caller_cancelled_while_it_writes_harms_no_other(path, record, rows):
     cancelled = trio.CancelScope()
 
