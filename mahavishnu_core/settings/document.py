@@ -1,4 +1,4 @@
-"""The text of a settings file turned into plain data, with the line of every key and all faults of form."""
+"""A file that people write turned into plain data, with the line of every key and all faults of form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mahavishnu_core.errors import SettingsError
 from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 Key: TypeAlias = tuple[str | int, ...]
@@ -41,15 +41,20 @@ class Document:
     problems: tuple[Problem, ...] = ()
 
 
+@attrs.frozen
+class Listing:
+    """What a file says that is a list."""
+
+    items: Sequence[object] = ()
+    lines: Mapping[Key, int] = attrs.field(factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
 def parse(path: Path, content: bytes) -> Document:
     """The data of a YAML or TOML file. What cannot be read at all is a document with one problem."""
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return _broken("is not UTF-8 text", line)
-    if text.startswith("\ufeff"):
-        return _broken("begins with a byte order mark: save it as UTF-8 without one", 1)
+    text = decode(content)
+    if isinstance(text, Problem):
+        return Document(problems=(text,))
     if path.suffix == ".toml":
         return _parse_toml(text)
     from mahavishnu_core.settings.yaml_reader import parse_yaml
@@ -57,7 +62,26 @@ def parse(path: Path, content: bytes) -> Document:
     return parse_yaml(text)
 
 
-def describe(path: Path, problem: Problem) -> str:
+def parse_list(text: str) -> Listing:
+    """The data of a YAML file that is a list."""
+    from mahavishnu_core.settings.yaml_reader import parse_yaml_list
+
+    return parse_yaml_list(text)
+
+
+def decode(content: bytes) -> str | Problem:
+    """The text of a file, or why it has none."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return Problem((), "is not UTF-8 text", line)
+    if text.startswith("\ufeff"):
+        return Problem((), "begins with a byte order mark: save it as UTF-8 without one", 1)
+    return text
+
+
+def describe(path: Path | str, problem: Problem) -> str:
     """One line for people: ``FILE:LINE: KEY: what is wrong``."""
     place = str(path) if problem.line is None else f"{path}:{problem.line}"
     return one_line(": ".join(filter(None, (place, _spell(problem.key), problem.text))))

@@ -1,4 +1,4 @@
-"""YAML for settings, read event by event: plain data only, no aliases, no tags, no key twice.
+"""YAML that people write, read event by event: plain data only, no aliases, no tags, no key twice.
 
 Reading events keeps us clear of the loader's recursion, which ends the process on a deeply nested file
 (seen in PyYAML 6.0.3 with libyaml), and gives every key its line.
@@ -7,12 +7,20 @@ Reading events keeps us clear of the loader's recursion, which ends the process 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import attrs
 import yaml
 
-from mahavishnu_core.settings.document import MAX_DEPTH, MAX_PROBLEMS, MORE, Document, Key, Problem
+from mahavishnu_core.settings.document import (
+    MAX_DEPTH,
+    MAX_PROBLEMS,
+    MORE,
+    Document,
+    Key,
+    Listing,
+    Problem,
+)
 
 _PREFIX = "tag:yaml.org,2002:"
 _CONVERTED = {f"{_PREFIX}{name}" for name in ("null", "bool", "int", "float")}
@@ -23,6 +31,8 @@ _MAX_VALUES = 10_000
 _MAX_COLONS = 10
 """In a number to the base of 60 (1:59:59): to read it takes time that grows with their square."""
 _REFUSED = object()
+
+Many = TypeVar("Many", dict[str, object], list[object])
 
 
 class _GivenUp(Exception):
@@ -41,7 +51,38 @@ class _Events(Protocol):
 
 
 def parse_yaml(text: str) -> Document:
-    """The data of one YAML document; faults of form are among its problems."""
+    """The keys and values of one YAML document; faults of form are among its problems."""
+    found = _read(text)
+    data, problems = _as_wanted(found, {}, "must be keys with values: KEY: VALUE")
+    return Document(data, found.lines, problems)
+
+
+def parse_yaml_list(text: str) -> Listing:
+    """The same of a document that is a list."""
+    found = _read(text)
+    items, problems = _as_wanted(found, [], "must be a list: - VALUE")
+    return Listing(items, found.lines, problems)
+
+
+@attrs.frozen
+class _Found:
+    """What a document holds: keys with values, a list, a single value, or nothing."""
+
+    data: object = None
+    lines: dict[Key, int] = attrs.field(factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def _as_wanted(found: _Found, empty: Many, demand: str) -> tuple[Many, tuple[Problem, ...]]:
+    """The data if they are of the kind of the empty one, which stands for nothing."""
+    if isinstance(found.data, type(empty)):
+        return found.data, found.problems
+    if found.data is None:
+        return empty, found.problems
+    return empty, (*found.problems, Problem((), demand, 1))
+
+
+def _read(text: str) -> _Found:
     loader_class = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is not always built
     problems: list[Problem] = []
     try:
@@ -54,7 +95,7 @@ def parse_yaml(text: str) -> Document:
         problems.append(_syntax_problem(error, text))
     except _GivenUp as error:
         problems.append(Problem((), *error.args))
-    return Document(problems=tuple(problems))
+    return _Found(problems=tuple(problems))
 
 
 @attrs.define
@@ -65,21 +106,16 @@ class _Reader:
     _problems: list[Problem]
     _lines: dict[Key, int] = attrs.field(factory=dict)
 
-    def document(self) -> Document:
+    def document(self) -> _Found:
         self._loader.get_event()
         if self._loader.check_event(yaml.StreamEndEvent):
-            return Document()
+            return _Found()
         self._loader.get_event()
         data = self._value(())
         self._loader.get_event()
         if not self._loader.check_event(yaml.StreamEndEvent):
             self._note((), "holds more than one document ('---')", self._loader.peek_event())
-        if data is None or data is _REFUSED:
-            data = {}
-        if not isinstance(data, dict):
-            self._problems.append(Problem((), "must be keys with values: KEY: VALUE", 1))
-            data = {}
-        return Document(data, self._lines, tuple(self._problems))
+        return _Found(None if data is _REFUSED else data, self._lines, tuple(self._problems))
 
     def _value(self, key: Key) -> object:
         """The next value, or ``_REFUSED`` with a problem noted."""

@@ -1,4 +1,4 @@
-"""Section I of the fault matrix: settings that are wrong, absurd, or somebody else's."""
+"""Section I of the fault matrix: settings and batches that are wrong, absurd, or somebody else's."""
 
 from __future__ import annotations
 
@@ -101,6 +101,42 @@ def test_i2_absurd_yaml_is_refused_in_one_line_within_a_moment(site: Site, user:
     assert len(lines[0]) < 300
     assert ran.seconds < 5
     assert list(site.root.rglob("canary")) == []
+
+
+ABSURD_BATCHES = {
+    "an object.yaml": f"- prompt: !!python/object/apply:os.system ['{CANARY}']\n",
+    "aliases.yaml": f"- {{prompt: x, repo: [&a [x, x, x], {BOMB}], id: *j}}\n",
+    "10 MB.yaml": "- {prompt: x}\n" * 800_000,
+    "depth.yaml": "- " * 50_000,
+    "depth in flow.yaml": "[" * 1_000_000,
+    "depth.json": "[" * 1_000_000,
+    "depth.jsonl": '{"prompt":' * 1_000_000,
+    "a number.yaml": f"- {{prompt: x, id: 0x{'f' * 1_000_000}}}\n",
+    "a number.json": f'[{{"prompt": "x", "timeout": {"9" * 1_000_000}}}]',
+    "no number.json": '[{"prompt": "x", "timeout": NaN}]',
+    "a key twice.jsonl": '{"prompt": "x", "prompt": "touch canary"}\n',
+    "a byte order mark.jsonl": '\ufeff{"prompt": "x"}\n',
+    "no text.yaml": "- prompt: \0\n",
+    "no text.json": '[{"prompt": "\0"}]',
+    "nothing.yaml": "",
+}
+
+
+@pytest.mark.parametrize("name", ABSURD_BATCHES)
+def test_i2_an_absurd_batch_is_refused_within_a_moment_and_nothing_of_it_is_begun(
+    site: Site, name: str
+) -> None:
+    file = site.work / name
+    file.write_text(ABSURD_BATCHES[name])
+    ran = site.run("workers", "batch", str(file), "-t", "shell")
+    assert (ran.status, ran.out) == (2, ""), ran.err[:1000]
+    lines = said(ran)
+    assert [line for line in lines if not line.startswith(str(file))] == []
+    assert len(lines) == 1 or "aliases" in name, "each alias has a line of its own"
+    assert len(lines[0]) < 300
+    assert ran.seconds < 5
+    assert list(site.root.rglob("canary")) == []
+    assert not (site.state / "workers").exists()
 
 
 THEIRS = """\

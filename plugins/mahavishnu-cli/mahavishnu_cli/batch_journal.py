@@ -10,12 +10,11 @@ from typing import IO, TYPE_CHECKING
 
 import attrs
 
-from mahavishnu_cli.batch_file import Item, digest
+from mahavishnu_cli.batch_file import Item, Source, digest
 from mahavishnu_core.errors import StateDirError, UnknownTask, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mahavishnu_core import Task
     from mahavishnu_core.state import StateDir
@@ -54,10 +53,10 @@ class Journal:
 
 
 @contextmanager
-def open_journal(state: StateDir, batch: Path) -> Iterator[Journal]:
-    """The journal of a batch file, for one program at a time. Raises UsageError, StateDirError."""
+def open_journal(state: StateDir, batch: Source) -> Iterator[Journal]:
+    """The journal of a batch, for one program at a time. Raises UsageError, StateDirError."""
     state.prepare()
-    path = state.root / "batches" / f"{digest(str(batch.absolute()))}.jsonl"
+    path = state.root / "batches" / f"{digest(batch.identity)}.jsonl"
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
@@ -67,7 +66,7 @@ def open_journal(state: StateDir, batch: Path) -> Iterator[Journal]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"the batch {str(batch)!r} is being carried out already") from None
+            raise UsageError(f"the batch {batch.name!r} is being carried out already") from None
         text = file.read()
         if text and not text.endswith("\n"):  # the last writer was killed in the middle of a line
             file.write("\n")

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import date
+from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mahavishnu_cli.batch_file import Known, Source, read_items
+from mahavishnu_core.errors import UsageError
+from mahavishnu_core.text import printable
 
 ITEMS = [
     {"prompt": "echo one", "id": "first"},
@@ -17,6 +26,10 @@ ITEMS = [
 def _batch(home, items, name: str = "tasks.jsonl") -> str:
     (home.work / name).write_text("".join(json.dumps(item) + "\n" for item in items))
     return name
+
+
+def _refuses(name: str) -> None:
+    raise UsageError(f"{printable(name)!r} is not known")
 
 
 def _journal_lines(home) -> list[dict]:
@@ -162,13 +175,14 @@ def test_all_faults_of_a_batch_are_said_at_once_with_their_items(home):
         {"prompt": "x", "worker_type": "shell", "worker_id": "nope", "id": "same"},
         {"prompt": 3, "repo": "gone", "timeout": True, "id": [1]},
         "x",
+        {"prompt": "\ud800", "id": "", "speed": 1},
     ]
     ran = home.run("workers", "batch", _batch(home, items), "-t", "shell")
     assert ran.status == 2
-    told = [line.removeprefix("mahavishnu: tasks.jsonl: ") for line in ran.err.splitlines()]
-    assert [line for line in told if not line.startswith("item ")] == []
+    told = [line.removeprefix("mahavishnu: tasks.jsonl:") for line in ran.err.splitlines()]
+    assert {line.partition(": ")[0] for line in told} == set("1234567")
     for said in (
-        "item 1: promt: is not known here",
+        "item 1: promt: is not known here (did you mean 'prompt'?)",
         "item 1: prompt: is missing",
         "item 2: prompt: is empty",
         "item 2: timeout: must be a number of seconds from 30 to 3600",
@@ -179,29 +193,107 @@ def test_all_faults_of_a_batch_are_said_at_once_with_their_items(home):
         "item 5: prompt: must be text",
         "item 5: repo: ",
         "item 5: timeout: ",
-        "item 5: id: must be text or a whole number",
+        "item 5: id: must be text, or a whole number of at most 18 digits",
         "item 6: wanted keys with values",
+        "item 7: prompt: holds half a character",
+        "item 7: id: is empty",
+        "item 7: speed: is not known here; the keys are prompt, worker_type",
     ):
-        assert any(line.startswith(said) for line in told), said
+        assert any(line.startswith(f"{said[5]}: {said}") for line in told), said
     assert not list(home.state.glob("workers/*"))
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "said"),
-    [
-        ("t.yaml", "- prompt: 'x\n", "is not YAML"),
-        ("t.yaml", "prompt: x\n", "wanted a list of tasks"),
-        ("t.json", "[{]", "is not JSON"),
-        ("t.jsonl", '{"prompt": "x"}\n{"prompt"\n', "line 2: is not JSON"),
-        ("t.yaml", "", "wanted a list of tasks"),
-    ],
-)
+def test_a_fault_in_yaml_is_said_with_its_own_line(home):
+    home.write("t.yaml", "- prompt: x\n  id: a\n\n- prompt: y\n  timeout: 5\n  id: a\n- id: b\n")
+    assert home.run("workers", "batch", "t.yaml").err.splitlines() == [
+        "mahavishnu: t.yaml:5: item 2: timeout: must be a number of seconds from 30 to 3600",
+        "mahavishnu: t.yaml:7: item 3: prompt: is missing",
+        "mahavishnu: t.yaml:6: item 2: id: 'a' is that of item 1 already",
+    ]
+
+
+LONG = "9" * 5000
+TOO_LONG = "id: must be text, or a whole number of at most 18 digits"
+NO_TIMEOUT = "timeout: must be a number of seconds from 30 to 3600"
+NO_BATCHES = [
+    ("t.yaml", "- prompt: 'x\n", ":2: is not YAML: found unexpected end of stream"),
+    ("t.yaml", "prompt: x\n", ":1: must be a list: - VALUE"),
+    ("t.yaml", "- &a {prompt: x}\n- *a\n", ":2: aliases (*name) are not read here: write the value out"),
+    ("t.yaml", "- prompt: x\n  prompt: y\n", ":2: prompt: is here twice, first on line 1"),
+    ("t.yaml", "- {prompt: x, id: !!python/name:os.abort }\n", ":1: id: tags (!name) are not allowed"),
+    ("t.yaml", f"- prompt: x\n  id: 0x{LONG}\n", f":2: item 1: {TOO_LONG}"),
+    ("t.yaml", "[" * 50_000, ":1: is nested too deep"),
+    ("t.yaml", "- " * 50_000, ":1: is nested too deep"),
+    ("t.json", "[\n{]", ":2: is not JSON: expecting property name enclosed in double quotes (column 2)"),
+    ("t.json", '{"prompt": "x"}', ':1: must be a list: [{"prompt": …}, …]'),
+    ("t.json", '[{"prompt": "x", "prompt": "y"}]', ": item 1: prompt: is here twice"),
+    ("t.json", '[{"prompt": "x", "timeout": NaN}]', f": item 1: {NO_TIMEOUT}"),
+    ("t.json", f'[{{"prompt": "x", "timeout": {LONG}}}]', f": item 1: {NO_TIMEOUT}"),
+    ("t.json", f'[{{"prompt": "x", "id": {LONG}}}]', f": item 1: {TOO_LONG}"),
+    ("t.json", "[" * 100_000, ": is nested too deep"),
+    ("t.json", '[{"prompt": "\0"}]', ":1: is not JSON: invalid control character at (column 14)"),
+    ("t.jsonl", '{"prompt": "x"}\n{"prompt"\n', ":2: is not JSON: expecting ':' delimiter (column 10)"),
+    ("t.jsonl", '\n{"prompt": "x", "id": 1, "id": 2}', ":2: item 1: id: is here twice"),
+    ("t.jsonl", '{"prompt": "x"}\n' + "[" * 100_000, ":2: is nested too deep"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "said"), NO_BATCHES, ids=lambda text: text[:30])
 def test_a_file_that_is_no_batch_is_refused(home, name, text, said):
-    (home.work / name).write_text(text)
+    home.write(name, text)
     ran = home.run("workers", "batch", name, "-t", "shell")
-    assert ran.status == 2
-    assert said in ran.err
-    assert ran.err.count("\n") == 1
+    assert (ran.status, ran.out, ran.err) == (2, "", f"mahavishnu: {name}{said}\n")
+    assert not (home.state / "workers").exists()
+
+
+@pytest.mark.parametrize("name", ["t.yaml", "t.json", "t.jsonl"])
+def test_a_batch_is_utf8_without_a_mark(home, name):
+    for content, said in (
+        (b"\n\xff", ":2: is not UTF-8 text"),
+        (b"\xef\xbb\xbf[]", ":1: begins with a byte order mark: save it as UTF-8 without one"),
+    ):
+        (home.work / name).write_bytes(content)
+        ran = home.run("workers", "batch", name)
+        assert (ran.status, ran.err) == (2, f"mahavishnu: {name}{said}\n")
+
+
+def test_more_faults_than_anybody_reads_are_cut_and_that_is_said(home):
+    told = home.run("workers", "batch", _batch(home, [{}] * 60)).err.splitlines()
+    assert len(told) == 51
+    assert told[-1] == "mahavishnu: tasks.jsonl: has more faults than are listed here"
+
+
+def test_an_id_that_is_the_number_of_another_item_is_refused(home):
+    items = [{"prompt": "echo", "id": "2"}, {"prompt": "echo"}, {"prompt": "echo", "id": 1}]
+    ran = home.run("workers", "batch", _batch(home, items), "-t", "shell")
+    told = "item 1: id: '2' is the number of item 2, which has no id: give it one"
+    assert (ran.status, ran.err) == (2, f"mahavishnu: tasks.jsonl:1: {told}\n")
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates()
+KEYS = st.sampled_from(["prompt", "worker_type", "worker_id", "timeout", "repo", "id", "promt"])
+RECORDS = st.dictionaries(KEYS | PLAIN, PLAIN | st.lists(PLAIN, max_size=2), max_size=4)
+TEXTS = (
+    st.text()
+    | st.text("{}[]:,-&*!?|>'\"# \n\taA01.%@`<=~")
+    | st.lists(RECORDS).map(yaml.safe_dump)
+    | st.lists(st.dictionaries(KEYS, PLAIN.filter(lambda value: not isinstance(value, date)))).map(json.dumps)
+)
+
+
+@pytest.mark.thorough
+@given(form=st.sampled_from([".yaml", ".json", ".jsonl"]), text=TEXTS)
+@example(form=".json", text='[{"prompt": "x", "id": 1e400, "timeout": -Infinity}]')
+def test_i2_whatever_a_batch_holds_it_is_read_or_an_error_says_why(form, text):
+    known = Known(worker_type=_refuses, worker_id=_refuses)
+    source = Source("batch", "", Path("/nowhere"), form, text)
+    try:
+        said = [f"{item.name} {item.key}" for item in read_items(source, known)]
+    except UsageError as error:
+        said = str(error).split("\n")
+        assert all(line == printable(line) for line in said)
+    assert all(said)
+    assert len(said) == len(set(said))
 
 
 def test_a_missing_program_is_said_once_for_all_items(home):
@@ -213,6 +305,70 @@ def test_a_missing_program_is_said_once_for_all_items(home):
     assert ran.out.endswith("0 successful, 3 failed\n")
 
 
-def test_an_empty_batch_has_nothing_to_do(home):
-    ran = home.run("workers", "batch", _batch(home, []), "-t", "shell", "--json")
-    assert (ran.status, ran.json) == (0, [])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.yaml", ""),
+        ("t.yaml", "# none yet\n"),
+        ("t.yaml", "[]"),
+        ("t.json", " \n"),
+        ("t.json", "[]"),
+        ("t.jsonl", ""),
+        ("t.jsonl", "\n \n"),
+        ("t", ""),
+    ],
+)
+def test_a_batch_without_tasks_is_refused(home, name, text):
+    home.write(name, text)
+    ran = home.run("workers", "batch", name, "-t", "shell", "--json")
+    assert (ran.status, ran.out, ran.err) == (2, "", f"mahavishnu: {name}: holds no tasks\n")
+
+
+def test_all_again_and_only_what_failed_again_contradict_each_other(home):
+    name = _batch(home, [{"prompt": "echo x >> log"}])
+    ran = home.run("workers", "batch", name, "-t", "shell", "--fresh", "--retry")
+    assert ran.status == 2
+    assert "--fresh carries out everything again, --retry what did not complete: choose one" in ran.err
+    assert not (home.work / "log").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# tasks\n- prompt: echo one\n- {prompt: pwd, repo: sub}\n",
+        '\n[\n\t{"prompt":\n"echo one"}, {"prompt": "pwd", "repo": "sub"}]',
+        '\n{"prompt": "echo one"}\n\n{"prompt": "pwd", "repo": "sub"}',
+    ],
+    ids=["YAML", "JSON", "JSON lines"],
+)
+def test_a_batch_comes_by_standard_input_in_any_form(home, text):
+    (home.work / "sub").mkdir()
+    ran = home.script("workers", "batch", "-", "-t", "shell", "--json", given=text)
+    assert [each["output"] for each in ran.json] == ["one", str(home.work / "sub")]
+    assert ran.status == 0
+
+
+def test_a_fault_in_a_batch_by_standard_input_is_said_with_its_line(home):
+    ran = home.script("workers", "batch", "-", given='{"prompt": "x"}\n{"promt": "x", "prompt": "y"}\n')
+    told = "standard input:2: item 2: promt: is not known here (did you mean 'prompt'?)"
+    assert (ran.status, ran.err) == (2, f"mahavishnu: {told}\n")
+
+
+def test_a_batch_by_standard_input_goes_on_where_it_stopped_if_it_says_the_same_in_the_same_place(home):
+    def goes_on(text: str, **options: object) -> bool:
+        ran = home.script("workers", "batch", "-", "-t", "shell", given=text, **options)
+        assert ran.status == 0
+        return "2 results taken from before, 0 still running, 0 to begin" in ran.err
+
+    tasks = '{"prompt": "echo one", "id": "a"}\n{"prompt": "echo two"}\n'
+    (home.work / "sub").mkdir()
+    assert not goes_on(tasks)
+    assert goes_on(tasks)
+    assert not goes_on(f"{tasks}\n")
+    assert not goes_on(tasks, cwd=home.work / "sub")
+
+
+def test_a_file_with_the_name_of_standard_input_is_reached_by_its_directory(home):
+    home.write("-", '{"prompt": "echo file"}\n')
+    ran = home.run("workers", "batch", "./-", "-t", "shell", "--json")
+    assert [each["output"] for each in ran.json] == ["file"]

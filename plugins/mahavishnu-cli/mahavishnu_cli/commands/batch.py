@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mahavishnu_cli.batch_file import Known, read_items
+from mahavishnu_cli.batch_file import Known, read_items, read_source
 from mahavishnu_cli.batch_journal import open_journal
 from mahavishnu_cli.batch_run import BatchRun, Plan, plan
 from mahavishnu_cli.border import worst
@@ -29,9 +28,10 @@ if TYPE_CHECKING:
     epilog=example(
         "mahavishnu workers batch tasks.yaml",
         "mahavishnu workers batch tasks.jsonl --type shell --retry --json > results.json",
+        """jq -c '{prompt: .title}' issues.jsonl | mahavishnu workers batch -""",
     ),
 )
-@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("file", type=click.Path(allow_dash=True), metavar="FILE")
 @type_option
 @click.option("--retry", is_flag=True, help="Carry out again what did not complete the last time.")
 @click.option("--fresh", is_flag=True, help="Carry out everything again.")
@@ -39,21 +39,26 @@ if TYPE_CHECKING:
 @jsonl_option
 @click.pass_obj
 def batch(
-    start: Start, file: Path, type_name: str | None, retry: bool, fresh: bool, as_json: bool, as_jsonl: bool
+    start: Start, file: str, type_name: str | None, retry: bool, fresh: bool, as_json: bool, as_jsonl: bool
 ) -> int:
     """Carry out the tasks of a file; go on where it stopped.
 
-    FILE is a list in YAML or JSON, or JSON lines. Each item has a prompt, and may have worker_type or
-    worker_id, timeout, repo (as seen from the file) and id. Given the same file again, items that have a
-    result are not done again, unless they were cancelled: an item is known by its id, else by its place and
-    what it says. Workers that were spawned for an item are closed after it.
+    FILE is a list in YAML or JSON, or JSON lines; '-' is standard input. Each item has a prompt, and may have
+    worker_type or worker_id, timeout, repo (as seen from the file) and id. Given the same file again, items
+    that have a result are not done again, unless they were cancelled: an item is known by its id, else by its
+    place and what it says. Workers that were spawned for an item are closed after it.
     """
+    if retry and fresh:
+        raise click.UsageError(
+            "--fresh carries out everything again, --retry what did not complete: choose one"
+        )
     style = style_of(as_json=as_json, as_jsonl=as_jsonl)
     start.require_workers()
     catalog = start.catalog
-    items = read_items(file, Known(catalog.get_for_tasks, start.state.worker_for_tasks))
+    source = read_source(file)
+    items = read_items(source, Known(catalog.get_for_tasks, start.state.worker_for_tasks))
     kind = start.task_type(type_name) if any(not (i.worker_type or i.worker_id) for i in items) else ""
-    with open_journal(start.state, file) as journal:
+    with open_journal(start.state, source) as journal:
 
         async def body(manager: WorkerManager, interrupts: Interrupts) -> int:
             await manager.recover()
