@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         models,
         nesting,
         output,
+        pieces,
         places,
         report,
         settings,
@@ -69,6 +70,7 @@ __all__ = [
     "models",
     "nesting",
     "output",
+    "pieces",
     "places",
     "report",
     "settings",
@@ -102,8 +104,8 @@ _HOME = {
     "hookimpl": "markers",
 }
 _MODULES = frozenset(__all__) - frozenset(_HOME)
-"""Public modules; app, catalog, health, host, nesting, output, report, settings, standing, state, tally and
-verdict are for frontends."""
+"""Public modules; app, catalog, health, host, nesting, output, pieces, report, settings, standing, state,
+tally and verdict are for frontends."""
 
 
 def __getattr__(name: str) -> object:

@@ -26,7 +26,7 @@ def sweep_drafts(state: StateDir, *, remove: bool) -> list[Leftover]:
     found = [path for path in _drafts(state.root) if _is_old(path)]
     for path in found if remove else ():
         with suppress(FileNotFoundError):
-            rmtree(path) if path.is_dir() else path.unlink()
+            rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return [_leftover(state.root, path) for path in found]
 
 
@@ -49,7 +49,7 @@ def _drafts(root: Path) -> Iterator[Path]:
 
 def _entries(directory: Path) -> list[Path]:
     try:
-        return list(directory.iterdir())
+        return [] if directory.is_symlink() else list(directory.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
 

@@ -250,6 +250,15 @@ _EMOJI = {
     WorkerStatus.PENDING: "⏳",
 }
 _SUMMARY_LENGTH = 50
+_RESULT: Mapping[str, type | tuple[type, ...]] = {
+    "worker_id": str,
+    "output": (str, type(None)),
+    "error": (str, type(None)),
+    "exit_code": (int, type(None)),
+    "duration_seconds": (int, float),
+    "metadata": dict,
+    "timestamp": str,
+}
 
 
 @attrs.frozen
@@ -297,9 +306,12 @@ class WorkerResult:
         """The result that ``to_dict`` described.
 
         Raises ``KeyError`` without worker_id, ``ValueError`` for a status that is not one of the seven
-        or is missing.
+        or is missing, and for any other value that is not what it should be.
         """
-        known = {field.name: data[field.name] for field in attrs.fields(cls) if field.name in data}
+        known = {name: data[name] for name in _RESULT if name in data}
+        for name, value in known.items():
+            if not isinstance(value, _RESULT[name]):
+                raise ValueError(f"{name} of a result cannot be {type(value).__name__}")  # noqa: TRY004  # of JSON
         known["worker_id"] = data["worker_id"]
         status = WorkerStatus(data.get("status"))
         return cls(**{"timestamp": "", **known, "status": status})  # type: ignore[arg-type]  # fields of parsed JSON

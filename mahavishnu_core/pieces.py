@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from mahavishnu_core.keeper.files import open_plain
 from mahavishnu_core.stream.reports import Reports
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 16
 """Bytes at a time: with four times as many, what is read no longer fits the processor's cache."""
+
+_STDERR_TAIL = 1 << 16
+OUTPUT_LIMIT = 4 * 1024**3
+"""Bytes of output, or of error output, at which a task is ended. What comes after them is not read."""
+
+_REPORTS_LIMIT = 64 * 1024**2
+"""Bytes of reports that are read: who writes more writes them past the place that bounds them."""
 
 
 @attrs.frozen
@@ -40,6 +48,8 @@ class TaskFiles:
     size: int = 0
     """Bytes of output read so far."""
     _reports: Reports = attrs.field(factory=Reports)
+    _reported: int = 0
+    """Bytes of reports read so far."""
 
     def read(self, up_to: int | None = None, *, is_over: bool = False) -> Piece | None:
         """What has come since, at most a chunk; None when there is nothing new.
@@ -47,6 +57,8 @@ class TaskFiles:
         ``up_to`` is a place in the output at which a piece is to end; ``is_over`` says that nobody writes any
         more, whatever is locked.
         """
+        if self.size > OUTPUT_LIMIT:
+            return None
         most = _CHUNK if up_to is None or up_to <= self.size else min(_CHUNK, up_to - self.size)
         if self._progress is not None:
             return self._read_both(self._progress, most, is_over)
@@ -72,11 +84,12 @@ class TaskFiles:
         """Take in what was reported since, at most a chunk; whether that was anything."""
         is_settled = _lock(progress) or is_over
         try:
-            chunk = os.read(progress, _CHUNK)
+            chunk = os.read(progress, _CHUNK) if self._reported < _REPORTS_LIMIT else b""
             is_all = is_settled and len(chunk) < _CHUNK
             size = os.fstat(self._output).st_size if is_all else 0
         finally:
             fcntl.flock(progress, fcntl.LOCK_UN)
+        self._reported += len(chunk)
         self._reports.feed(chunk)
         self._reports.known_to = max(self._reports.known_to, size)
         return bool(chunk)
@@ -98,8 +111,29 @@ def open_files(task: Task) -> TaskFiles:
         raise
 
 
+def stderr_size(task: Task) -> int:
+    try:
+        return os.lstat(f"{task.directory}/stderr.log").st_size
+    except FileNotFoundError:
+        return 0
+
+
+def stderr_tail(task: Task) -> str:
+    """The end of what a command has said on its error output, 64 KiB at most."""
+    try:
+        descriptor = open_file(task, "stderr.log")
+    except FileNotFoundError:
+        return ""
+    try:
+        begin = max(0, os.fstat(descriptor).st_size - _STDERR_TAIL)
+        return os.pread(descriptor, _STDERR_TAIL, begin).decode("utf-8", "replace")
+    finally:
+        os.close(descriptor)
+
+
 def open_file(task: Task, name: str) -> int:
-    return os.open(f"{task.directory}/{name}", os.O_RDONLY | os.O_NOFOLLOW)
+    """A descriptor to read a file of a task. Raises FileNotFoundError where there is no plain one."""
+    return open_plain(f"{task.directory}/{name}")
 
 
 def _open_if_there(task: Task, name: str) -> int | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
 
 from mahavishnu_core.dispatch import find_again
+from mahavishnu_core.engine import STATE_DIRECTORY, StorageFailure
 from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_core.task_run import take_up
 
@@ -31,8 +31,13 @@ async def recover(engine: Engine) -> None:
 
 async def _take_up(engine: Engine, task: Task, slots: trio.CapacityLimiter) -> None:
     async with slots:
-        with suppress(MahavishnuError):  # its plugin or its daemon is not here: later
+        try:
             await _take_up_one(engine, engine.app.state.worker(task.worker_id), task)
+        except MahavishnuError:  # its plugin or its daemon is not here: later
+            return
+        except OSError as error:  # what is wrong with its files harms no other
+            reason = f"{error.strerror}: {error.filename!r}"
+            engine.storage_failures.append(StorageFailure(STATE_DIRECTORY, task.task_id, reason))
 
 
 async def _take_up_one(engine: Engine, worker: Worker, task: Task) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from mahavishnu_core.files import read_json_if_there
 from mahavishnu_core.keeper.family import boot_id
+from mahavishnu_core.keeper.files import read_record
 from mahavishnu_core.models import JSON, Task, Worker, WorkerStatus
 from mahavishnu_core.text import one_line, redact
 
@@ -95,11 +95,14 @@ def _elapsed(state: StateDir, task: Task) -> float | None:
     """Seconds since the command of a task began, or those that it took; None before it began."""
     if (result := state.result(task)) is not None:
         return result.duration_seconds
-    record = read_json_if_there(f"{task.directory}/launch.json")
+    record = read_record(f"{task.directory}/launch.json")
     if record is None:
         return None
     began = record.get("began")
     if isinstance(began, float) and record.get("boot_id") == boot_id():
         return time.monotonic() - began
     # of a place that says no more than when: right as long as nobody sets the clock
-    return (datetime.now(UTC) - datetime.fromisoformat(str(record["started"]))).total_seconds()
+    try:
+        return (datetime.now(UTC) - datetime.fromisoformat(str(record.get("started")))).total_seconds()
+    except (ValueError, TypeError):  # it does not say when, or not in which zone
+        return None

@@ -27,11 +27,13 @@ from mahavishnu_core.errors import (
     UsageError,
     WorkerBusy,
 )
-from mahavishnu_core.files import create, names, publish, read_json, read_json_if_there, touch
+from mahavishnu_core.keeper.files import create, names, publish, read_record, touch
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.records import (
+    Damaged,
     engine_lives,
     exit_from_json,
+    result_from_json,
     task_from_json,
     task_to_json,
     worker_from_json,
@@ -114,16 +116,22 @@ class StateDir:
 
     def worker(self, worker_id: str) -> Worker:
         """Raises UnknownWorker."""
-        record = read_json_if_there(f"{self._worker_dir(worker_id)}/worker.json")
-        if record is None:
-            owner = worker_id.partition(".")[0]
-            advice = (
-                f"that is a task of worker {owner!r}"
-                if os.path.exists(f"{self._tasks_dir(owner)}/{_one_name(worker_id)}")
-                else "list them with 'mahavishnu workers list --all'"
-            )
-            raise UnknownWorker(f"there is no worker {worker_id!r}: {advice}")
-        return worker_from_json(record)
+        path = f"{self._worker_dir(worker_id)}/worker.json"
+        record = read_record(path)
+        try:
+            if record is not None:
+                return worker_from_json(record)
+        except Damaged:
+            pass
+        raise UnknownWorker(self._why_no_worker(worker_id, path))
+
+    def _why_no_worker(self, worker_id: str, path: str) -> str:
+        if os.path.lexists(path):
+            return f"what is known of worker {worker_id!r} cannot be read: {path!r} is damaged"
+        owner = worker_id.partition(".")[0]
+        if os.path.exists(f"{self._tasks_dir(owner)}/{_one_name(worker_id)}"):
+            return f"there is no worker {worker_id!r}: that is a task of worker {owner!r}"
+        return f"there is no worker {worker_id!r}: list them with 'mahavishnu workers list --all'"
 
     def worker_for_tasks(self, worker_id: str) -> Worker:
         """As ``worker``. Raises UsageError for a standing one: it takes no tasks."""
@@ -222,12 +230,17 @@ class StateDir:
         """Raises UnknownTask."""
         worker_id = task_id.rpartition(".")[0]
         directory = f"{self._tasks_dir(worker_id)}/{_one_name(task_id)}"
-        record = read_json_if_there(f"{directory}/task.json")
-        if record is None:
+        record = read_record(f"{directory}/task.json")
+        try:
+            if record is not None:
+                return task_from_json(record, Path(directory))
+        except Damaged:
+            pass
+        if os.path.lexists(f"{directory}/task.json"):
             raise UnknownTask(
-                f"there is no task {task_id!r}: list the results with 'mahavishnu workers results'"
+                f"what is known of task {task_id!r} cannot be read: {directory + '/task.json'!r} is damaged"
             )
-        return task_from_json(record, Path(directory))
+        raise UnknownTask(f"there is no task {task_id!r}: list the results with 'mahavishnu workers results'")
 
     def tasks(self, worker_id: str) -> list[Task]:
         """The tasks of a worker in the order in which they were given; a damaged one is none."""
@@ -267,24 +280,27 @@ class StateDir:
 
     def launched_at(self, task: Task) -> str | None:
         """When the command of a task began, ISO 8601; None before that."""
-        record = read_json_if_there(f"{task.directory}/launch.json")
-        return None if record is None else str(record["started"])
+        started = (read_record(f"{task.directory}/launch.json") or {}).get("started")
+        return started if isinstance(started, str) else None
 
     def owner_lives(self, task: Task) -> bool:
         """Whether the engine that was given the task is still there to run it."""
-        return engine_lives(read_json(f"{task.directory}/task.json"))
+        return engine_lives(read_record(f"{task.directory}/task.json") or {})
 
     def waits_elsewhere(self, task: Task) -> bool:
         """Whether the task waits for a slot in the engine that was given it: no place knows of it yet."""
         return self.status(task) is WorkerStatus.PENDING and self.owner_lives(task)
 
     def exit(self, task: Task) -> Exit | None:
-        record = read_json_if_there(f"{task.directory}/exit.json")
+        record = read_record(f"{task.directory}/exit.json")
         return None if record is None else exit_from_json(record)
 
     def result(self, task: Task) -> WorkerResult | None:
-        record = read_json_if_there(f"{task.directory}/result.json")
-        return None if record is None else WorkerResult.from_dict(record)
+        record = read_record(f"{task.directory}/result.json")
+        try:
+            return None if record is None else result_from_json(record, task)
+        except Damaged:
+            return None
 
     def results(self, ids: Iterable[str] | None = None, *, all_tasks: bool = False) -> list[WorkerResult]:
         """The results of tasks, and of workers' latest tasks or all of them; each once.
@@ -316,7 +332,12 @@ class StateDir:
         return os.path.exists(f"{task.directory}/stored/{storage}")
 
     def mark_stored(self, task: Task, storage: str) -> None:
-        touch(f"{task.directory}/stored/{storage}")
+        directory = f"{task.directory}/stored"
+        if not os.path.isdir(directory) or os.path.islink(directory):  # a command has made something of it
+            with suppress(FileNotFoundError):
+                os.unlink(directory)
+            os.mkdir(directory, 0o700)
+        touch(f"{directory}/{storage}")
 
     def mark_done(self, task: Task) -> None:
         """Nothing is left to do for a task."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from mahavishnu_core import pieces
 from mahavishnu_core.errors import MahavishnuError, UsageError
 from mahavishnu_core.models import Cause, Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.output import TaskOutput, open_output
+from mahavishnu_core.pieces import stderr_size
 from mahavishnu_core.verdict import result_of
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ TERM_GRACE = 5.0
 """Seconds between TERM and KILL."""
 _LAST_WAIT = 15.0
 """Seconds beyond the grace in which a place reports the end that it was asked for."""
-OUTPUT_LIMIT = 4 * 1024**3
-"""Bytes of output at which a task is ended."""
 
 
 @attrs.define(eq=False)
@@ -179,11 +179,14 @@ class TaskRun:
         idle = self.worker.type.idle_seconds
         if idle is not None and silence >= idle and not self.task.is_standing:
             return "idle"
-        return "output_limit" if self.output.size > OUTPUT_LIMIT else None
+        written = max(self.output.size, stderr_size(self.task))
+        return "output_limit" if written > pieces.OUTPUT_LIMIT else None
 
     async def _settle(self, ended: Exit) -> WorkerResult:
         while self.output.read(ended):  # noqa: ASYNC110  # it reads, it does not wait
             await trio.lowlevel.checkpoint()
+        if ended.cause is None and self.output.size > pieces.OUTPUT_LIMIT:  # it was faster than we
+            ended = attrs.evolve(ended, cause="output_limit")
         async with self.engine.settling:
             seen = self.output.finish(ended)
             result = result_of(self.worker, self.task, seen, self.engine.app.secrets)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mahavishnu_core.keeper import cgroup
 from mahavishnu_core.keeper.family import Process, boot_id, marked, read_process, snapshot
+from mahavishnu_core.keeper.files import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,12 +24,15 @@ STRAY_GRACE = 1.0
 """Seconds between TERM and KILL for those that did not."""
 TERM_GRACE = 5.0
 """Seconds between TERM and KILL at the deadline."""
+MOST_AFTER_TERM = 64 * 1024**2
+"""Bytes that a command may still put out once it was asked to end: it says goodbye, or it floods the disk."""
 GIVE_UP = 5.0
 """Seconds after the first KILL at which what still lives is reported instead of waited for."""
 SHIM_PATIENCE = 15.0
 """Seconds that a shim has, after its QUIT, to end what it stands for and to report."""
 
-_FRESH = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+_FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+"""Whatever is there already was put there by another command."""
 _RESET_SIGNALS = [
     number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
 ]
@@ -108,7 +111,7 @@ class Kept:
         """Begin the end, or hasten one that is under way. The first cause stands."""
         if self.cause is None and self.left_at is None:
             self.cause = cause
-            self.output_bytes = _size(f"{self.directory}/stdout.jsonl")
+            self.output_bytes = self._put_out()
         kill_at = now + grace
         self.kill_at = kill_at if self.kill_at is None else min(self.kill_at, kill_at)
 
@@ -120,6 +123,8 @@ class Kept:
         if self.kill_at is None:
             return False
         is_shim = bool(self.shim) and self.left_at is None
+        if self.output_bytes is not None and self._put_out() > self.output_bytes + MOST_AFTER_TERM:
+            self.kill_at = min(self.kill_at, now)
         if not self.is_warned:
             self.is_warned = True
             if self.left_at is not None:
@@ -141,6 +146,13 @@ class Kept:
             self.ask_to_end(now, "wall", TERM_GRACE)
         if self.left_at is not None and self.kill_at is None and now >= self.left_at + STRAY_DRAIN:
             self.kill_at = now + STRAY_GRACE
+
+    def _put_out(self) -> int:
+        """Bytes on its standard output so far."""
+        try:
+            return os.lstat(f"{self.directory}/stdout.jsonl").st_size
+        except OSError:
+            return 0
 
     def launch_record(self) -> dict[str, object]:
         """What ``launch.json`` says: enough to know the command again when the keeper is lost."""
@@ -179,21 +191,24 @@ def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Ke
     Raises OSError when it cannot be started.
     """
     files = [
-        (os.POSIX_SPAWN_OPEN, 0, launch.stdin, os.O_RDONLY | os.O_NOFOLLOW, 0),
+        (os.POSIX_SPAWN_OPEN, 0, launch.stdin, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, 0),
         (os.POSIX_SPAWN_OPEN, 1, f"{launch.directory}/stdout.jsonl", _FRESH, 0o600),
         (os.POSIX_SPAWN_OPEN, 2, f"{launch.directory}/stderr.log", _FRESH, 0o600),
     ]
     with _standing_in(launch, groups) as group:
-        pid = os.posix_spawn(
-            launch.argv[0],
-            launch.argv,
-            launch.env,
-            file_actions=files,
-            setsid=True,
-            # a shim lets them in as soon as it listens: one that died of them could end nothing, tell nothing
-            setsigmask=SHIM_SIGNALS if launch.shim else (),
-            setsigdef=_RESET_SIGNALS,
-        )
+        try:
+            pid = os.posix_spawn(
+                launch.argv[0],
+                launch.argv,
+                launch.env,
+                file_actions=files,
+                setsid=True,
+                # a shim lets them in when it listens: one that died of them could end nothing, tell nothing
+                setsigmask=SHIM_SIGNALS if launch.shim else (),
+                setsigdef=_RESET_SIGNALS,
+            )
+        except FileExistsError as error:  # it names the program
+            raise FileExistsError(error.errno, "its output is there already", launch.directory) from None
     process = read_process(pid)
     assert process is not None, "a child that nobody has waited for is in /proc"  # noqa: S101
     return Kept(
@@ -235,10 +250,10 @@ def find_again(task_id: str, directory: str, timeout: float | None, now: float) 
     The command is known by pid, start time and boot; or by its mark, where the keeper died before it wrote
     them down. Where only descendants of it live, it has left.
     """
-    record = _read_json(f"{directory}/launch.json")
-    if record is not None and record["boot_id"] != boot_id():
+    record = _read_launch(directory)
+    if record is not None and record.boot_id != boot_id():
         return None
-    table, group = snapshot(), record.get("group") if record else None
+    table, group = snapshot(), record.group if record else None
     grouped = cgroup.members(group) if group else []
     if os.getpid() in grouped:  # the command itself has started us: its group is no longer its alone
         group, grouped = None, []
@@ -246,7 +261,7 @@ def find_again(task_id: str, directory: str, timeout: float | None, now: float) 
     command = _command(record, table, family)
     if command is None and not family:
         return None
-    began, deadline = (record["began"], record["deadline"]) if record else (now, _deadline(now, timeout))
+    began, deadline = (record.began, record.deadline) if record else (now, _deadline(now, timeout))
     kept = Kept(
         task_id,
         directory,
@@ -255,8 +270,8 @@ def find_again(task_id: str, directory: str, timeout: float | None, now: float) 
         math.inf if deadline is None else deadline,
         is_child=False,
         group=group,
-        shim=record.get("shim", "") if record else "",
-        slotless=record.get("slotless", False) if record else timeout is None,
+        shim=record.shim if record else "",
+        slotless=record.slotless if record else timeout is None,
     )
     if command is None:
         kept.has_left(now, None)
@@ -271,9 +286,9 @@ def left_running(state_dir: str) -> Iterator[tuple[str, str, float | None]]:
         directory = f"{state_dir}/workers/{task_id.rpartition('.')[0]}/tasks/{task_id}"
         is_planted = os.path.islink(f"{directory}/stdout.jsonl")  # the launch is to come, and fails by it
         if was_launched(directory) and not is_planted and not has_ended(directory):
-            task = _read_json(f"{directory}/task.json")
-            if isinstance(task, dict):
-                yield task_id, directory, task.get("timeout_seconds")
+            task = read_record(f"{directory}/task.json")
+            timeout = task.get("timeout_seconds") if task else None
+            yield task_id, directory, timeout if isinstance(timeout, (int, float)) else None
 
 
 def was_launched(directory: str) -> bool:
@@ -283,20 +298,12 @@ def was_launched(directory: str) -> bool:
 
 def has_ended(directory: str) -> bool:
     """Whether a task has an exit or a result already."""
-    return os.path.lexists(f"{directory}/exit.json") or os.path.lexists(f"{directory}/result.json")
+    return any(read_record(f"{directory}/{name}.json") is not None for name in ("exit", "result"))
 
 
 def read_exit(directory: str) -> dict[str, object] | None:
     """The exit that was written for a task, None while there is none."""
-    return _read_json(f"{directory}/exit.json")
-
-
-def write_json(path: str, record: dict[str, object]) -> None:
-    """Write a file of a task, whole or not at all. Raises OSError."""
-    temporary = f"{path}.{os.getpid()}"
-    with open(temporary, "w") as file:  # umask 077 makes it 0600
-        file.write(json.dumps(record))
-    os.rename(temporary, path)
+    return read_record(f"{directory}/exit.json")
 
 
 def unseen_exit(error: str | None = None, cause: str | None = None) -> dict[str, object]:
@@ -306,14 +313,13 @@ def unseen_exit(error: str | None = None, cause: str | None = None) -> dict[str,
 
 def lost_exit(directory: str) -> dict[str, object]:
     """The exit of a command that is gone, and of which nobody saw the end."""
-    record = _read_json(f"{directory}/launch.json")
-    shim = record.get("shim", "") if record else ""
-    return unseen_exit() | (_reported(directory, shim) if shim else {})
+    record = _read_launch(directory)
+    return unseen_exit() | (_reported(directory, record.shim) if record and record.shim else {})
 
 
 def _reported(directory: str, shim: str) -> dict[str, object]:
     """What a shim says of its command. Where it says nothing, the command may go on."""
-    report = _read_json(f"{directory}/shim.json")
+    report = read_record(f"{directory}/shim.json")
     return {"exit_code": None, "signal": None, "survivors": [shim]} if report is None else report
 
 
@@ -327,23 +333,40 @@ def send(number: signal.Signals, family: Iterable[int]) -> None:
             continue
 
 
-def _read_json(path: str) -> dict[str, Any] | None:
-    try:
-        with open(path, "rb") as file:
-            record: dict[str, Any] = json.load(file)
-    except (FileNotFoundError, ValueError):  # a power cut may leave an empty file
-        return None
-    return record
+class _Launched(NamedTuple):
+    """What ``launch.json`` says of a command of ours."""
+
+    pid: int
+    start_time: int
+    boot_id: str
+    began: float
+    deadline: float | None
+    group: str | None
+    shim: str
+    slotless: bool
+
+
+_NUMBER, _NO_NUMBER, _NO_TEXT = (int, float), (int, float, type(None)), (str, type(None))
+_KINDS: tuple[type | tuple[type, ...], ...] = (int, int, str, _NUMBER, _NO_NUMBER, _NO_TEXT, str, bool)
+"""Of its fields."""
+
+
+def _read_launch(directory: str) -> _Launched | None:
+    """None also where it says something else than we wrote: the command itself can write there."""
+    record = read_record(f"{directory}/launch.json") or {}
+    found = [record.get(name) for name in _Launched._fields]
+    fits = all(isinstance(value, kinds) for value, kinds in zip(found, _KINDS, strict=True))
+    return _Launched._make(found) if fits else None
 
 
 def _command(
-    record: dict[str, Any] | None, table: dict[int, Process], family: dict[int, Process]
+    record: _Launched | None, table: dict[int, Process], family: dict[int, Process]
 ) -> Process | None:
     if record is None:
         leaders = (process for process in family.values() if process.pid == process.session)
         return min(leaders, key=_age, default=None)
-    process = table.get(record["pid"])
-    return process if process is not None and process.start == record["start_time"] else None
+    process = table.get(record.pid)
+    return process if process is not None and process.start == record.start_time else None
 
 
 def _deadline(now: float, timeout: float | None) -> float:
@@ -352,13 +375,6 @@ def _deadline(now: float, timeout: float | None) -> float:
 
 def _age(process: Process) -> int:
     return process.start
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def signal_name(number: int) -> str:

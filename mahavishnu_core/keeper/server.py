@@ -19,6 +19,7 @@ from collections import deque
 from mahavishnu_core.keeper import kept as life
 from mahavishnu_core.keeper.cgroup import ControlGroups, remove
 from mahavishnu_core.keeper.family import Process, children, snapshot
+from mahavishnu_core.keeper.files import publish
 from mahavishnu_core.keeper.kept import Kept, Launch
 from mahavishnu_core.keeper.kinship import family_of, ownerless
 from mahavishnu_core.keeper.link import Link
@@ -288,8 +289,8 @@ class Server:
 
     def _write(self, path: str, record: dict[str, object]) -> None:
         try:
-            life.write_json(path, record)
-        except FileNotFoundError:  # the worker's directory was removed: nobody wants to know
+            publish(path, record)
+        except (FileNotFoundError, NotADirectoryError):  # its directory was removed: nobody wants to know
             self._unwritten.pop(path, None)
         except OSError:
             self._unwritten[path] = record

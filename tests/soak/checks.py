@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 
 from mahavishnu_core import Task, Worker, WorkerResult
-from mahavishnu_core.files import names
+from mahavishnu_core.keeper.files import names
 from mahavishnu_core.testing.processes import left_by_test, wait_until_gone
 from tests.faults.site import CLEAN_WITHIN, Site, by_task
 

@@ -12,7 +12,7 @@ from random import Random
 import attrs
 import trio
 
-from mahavishnu_core.files import names
+from mahavishnu_core.keeper.files import names
 from tests.faults.site import Site
 
 from . import checks

@@ -13,7 +13,7 @@ from typing import IO
 import attrs
 
 from mahavishnu_core import Task, WorkerResult
-from mahavishnu_core.files import names
+from mahavishnu_core.keeper.files import names
 from mahavishnu_core.state import StateDir
 from tests.faults.site import by_task
 

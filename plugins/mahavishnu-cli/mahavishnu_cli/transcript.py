@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 import attrs
@@ -24,6 +23,7 @@ from mahavishnu_core.events import (
     ToolCall,
     ToolResult,
 )
+from mahavishnu_core.pieces import stderr_tail
 from mahavishnu_core.text import one_line, redact
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ _TELLING_KEYS = ("command", "file_path", "path", "pattern", "query", "url", "des
 _ARGUMENT_WIDTH = 120
 _RESULT_LINES = 12
 _STDERR_LINES = 20
-_STDERR_TAIL = 1 << 16
 _HEAD = 200
 
 
@@ -63,7 +62,7 @@ class Transcript:
 
     def end(self, result: WorkerResult | None) -> None:
         """What the command said on its error output, and what came of the task."""
-        lines = self.stderr().splitlines()
+        lines = stderr_tail(self._task).splitlines()
         if len(lines) > _STDERR_LINES:
             self._emit(f"stderr: (earlier lines are in {self._task.directory / 'stderr.log'})")
         for line in lines[-_STDERR_LINES:]:
@@ -71,16 +70,6 @@ class Transcript:
         if result is not None:
             error = f": {one_line(result.error, _HEAD)}" if result.error else ""
             self._emit(f"=== {self._task.task_id} {outcome(result)}{error}")
-
-    def stderr(self) -> str:
-        """The tail of the error output."""
-        try:
-            with (self._task.directory / "stderr.log").open("rb") as file:
-                file.seek(0, os.SEEK_END)
-                file.seek(max(0, file.tell() - _STDERR_TAIL))
-                return file.read().decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
 
     def _emit(self, text: str) -> None:
         emit(redact(text, self._secrets))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from mahavishnu_cli.options import example, json_option
 from mahavishnu_cli.streams import emit_bytes, emit_json, say
 from mahavishnu_cli.transcript import Transcript
 from mahavishnu_core.errors import PluginError, UnknownTask, UsageError
+from mahavishnu_core.pieces import open_file
 from mahavishnu_core.text import redact_all
 
 if TYPE_CHECKING:
@@ -165,10 +167,10 @@ def _print_raw(task: Task, offset: int = 0) -> int:
 
 def _chunks(task: Task, offset: int) -> Iterator[bytes]:
     try:
-        file = (task.directory / "stdout.jsonl").open("rb")
+        descriptor = open_file(task, "stdout.jsonl")
     except FileNotFoundError:  # it has not been started
         return
-    with file:
+    with os.fdopen(descriptor, "rb") as file:
         file.seek(offset)
         while chunk := file.read(_CHUNK):
             yield chunk

@@ -1,0 +1,97 @@
+"""Small files that appear whole, for their owner alone, and are read whatever a command has made of them.
+
+A command may put a link, a FIFO or a directory where one of our files is or will be. That must cost nobody
+but itself: nothing here follows a link, nothing waits, and what is no plain file is not there. Paths are
+strings, which are ten times cheaper than ``Path``.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+_NOT_PLAIN = {errno.ELOOP, errno.ENXIO, errno.ENOTDIR}
+"""What opening says of a link, of a socket, and of a file in the place of a directory."""
+_LARGEST_RECORD = 1 << 30
+"""Bytes: a result holds a few copies of an answer, which has 16 MiB at most."""
+
+
+def open_plain(path: str) -> int:
+    """A descriptor to read a file. Raises FileNotFoundError where there is none, or something else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in _NOT_PLAIN:
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    raise FileNotFoundError(errno.ENOENT, "there is no plain file", path)
+
+
+def read_record(path: str) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is none, as in what a power cut has left."""
+    try:
+        with open(open_plain(path), "rb") as file:
+            if os.fstat(file.fileno()).st_size > _LARGEST_RECORD:
+                return None
+            found = json.loads(file.read())
+    except (FileNotFoundError, PermissionError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def create(path: str, content: bytes) -> None:
+    """Write a file that must not be there yet. Raises FileExistsError."""
+    descriptor = os.open(path, _CREATE | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def publish(path: str, record: Mapping[str, object], *, first_only: bool = False) -> None:
+    """Have a JSON file appear whole. With ``first_only`` raises FileExistsError where there is something."""
+    temporary = _beside(path)
+    try:
+        create(temporary, json.dumps(record).encode())
+        if first_only:
+            os.link(temporary, path)
+        else:
+            _put(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):  # it was renamed
+            os.unlink(temporary)
+
+
+def touch(path: str) -> None:
+    os.close(os.open(path, _CREATE, 0o600))
+
+
+def names(directory: str) -> list[str]:
+    """What is in a directory, hidden entries left out; nothing where it is not there."""
+    try:
+        return [name for name in os.listdir(directory) if name[0] != "."]
+    except FileNotFoundError:
+        return []
+
+
+def _put(temporary: str, path: str) -> None:
+    """Rename a finished file to its place; a directory that somebody has made there is moved aside."""
+    try:
+        os.rename(temporary, path)
+    except IsADirectoryError:
+        os.rename(path, _beside(path))
+        os.rename(temporary, path)
+
+
+def _beside(path: str) -> str:
+    """A name that nobody can foresee. What is left of it is swept: see ``mahavishnu_core.drafts``."""
+    return f"{path}.{os.urandom(6).hex()}"
