@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from mahavishnu_core.hookspecs import RunState
-    from mahavishnu_core.keeper.kept import Launch
+    from mahavishnu_core.keeper.spawn import Launch
 
 _PACKAGE_HOME = Path(__file__).parent.parent
 _START = "import sys; sys.path.append({home!r}); from mahavishnu_core.keeper.main import main; main()"
 _PATIENCE = 20.0
 """Seconds in which a keeper must have come up, on however loaded a machine."""
 _GONE = {errno.ENOENT, errno.ECONNREFUSED}
+_FILES_ARE_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EAGAIN}
+"""No more files may be open, or too many engines call at once: tasks that end give theirs back."""
 
 
 @attrs.define(eq=False)
@@ -220,9 +222,13 @@ async def connect(state_dir: Path) -> trio.SocketStream:
             try:
                 return await _connect_once(state_dir)
             except OSError as error:
-                if error.errno not in _GONE:
-                    raise
-            await _start_keeper(state_dir)
+                if error.errno in _GONE:
+                    await _start_keeper(state_dir)
+                elif error.errno not in _FILES_ARE_SHORT:
+                    reason = error.strerror or str(error)
+                    raise StateDirError(
+                        f"the keeper of {str(state_dir)!r} cannot be reached: {reason}"
+                    ) from None
             await trio.sleep(0.01)  # a keeper that is just leaving holds its lock a moment longer
     raise StateDirError(f"the keeper of {str(state_dir)!r} does not answer: see keeper.log there")
 
@@ -250,6 +256,8 @@ async def _start_keeper(state_dir: Path) -> None:
             cwd="/",
         )
     except (OSError, RuntimeError) as error:  # no process, no thread or no open file is to be had
+        if isinstance(error, OSError) and error.errno in _FILES_ARE_SHORT - {errno.EAGAIN}:
+            return
         raise StateDirError(f"the keeper of {str(state_dir)!r} cannot be started: {error}") from None
     if done.returncode > 0:  # one that was killed before it listened is started again
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()

@@ -14,7 +14,7 @@ import trio
 
 from mahavishnu_core.environment import CallersEnvironment
 from mahavishnu_core.errors import MissingError, UsageError
-from mahavishnu_core.keeper.kept import Launch
+from mahavishnu_core.keeper.spawn import Launch
 from mahavishnu_core.keeper_link import KeeperLink, LocalRun, open_keeper
 from mahavishnu_core.state import StateDir
 

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 import mahavishnu_core
-from mahavishnu_core.keeper.kept import Launch
+from mahavishnu_core.keeper.spawn import Launch
 from mahavishnu_core.keeper_link import KeeperLink, LocalRun, open_keeper
 from mahavishnu_core.models import Exit, Task, Worker, WorkerType, utc_now
 from mahavishnu_core.testing.processes import keepers

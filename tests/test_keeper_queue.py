@@ -124,7 +124,7 @@ async def test_a_detached_command_is_started_after_its_engine_and_all_others_hav
 
 ENGINE = """
 import sys, trio
-from mahavishnu_core.keeper.kept import Launch
+from mahavishnu_core.keeper.spawn import Launch
 from mahavishnu_core.keeper_link import open_keeper
 from mahavishnu_core.state import StateDir
 from pathlib import Path

@@ -6,12 +6,12 @@ import math
 import os
 import signal
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from mahavishnu_core.keeper import cgroup
 from mahavishnu_core.keeper.family import Process, boot_id, marked, read_process, snapshot
 from mahavishnu_core.keeper.files import read_record
+from mahavishnu_core.keeper.spawn import Launch, spawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,34 +30,6 @@ GIVE_UP = 5.0
 """Seconds after the first KILL at which what still lives is reported instead of waited for."""
 SHIM_PATIENCE = 15.0
 """Seconds that a shim has, after its QUIT, to end what it stands for and to report."""
-
-_FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-"""Whatever is there already was put there by another command."""
-_RESET_SIGNALS = [
-    number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)
-]
-
-SHIM_SIGNALS = (signal.SIGTERM, signal.SIGQUIT)
-"""What asks a shim for the end: gently, at once. Two different ones: of two alike that wait, one is lost."""
-
-
-class Launch(NamedTuple):
-    """A command that an engine wants run: ``stdin`` is a file, ``timeout`` in seconds."""
-
-    task_id: str
-    directory: str
-    argv: list[str]
-    stdin: str
-    cwd: str
-    env: dict[str, str]
-    umask: int
-    timeout: float | None
-    limit: int
-    detached: bool
-    shim: str = ""
-    """What goes on without the command when it is killed (``container x``), if it stands for something."""
-    slotless: bool = False
-    """Whether it begins at once, and is none of those that ``limit`` counts."""
 
 
 class Kept:
@@ -188,27 +160,9 @@ class Kept:
 def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Kept:
     """Start a command: own session, own control group, output to the task's files, a file as its input.
 
-    Raises OSError when it cannot be started.
+    Raises OSError when it cannot be started; then nothing is left of the attempt.
     """
-    files = [
-        (os.POSIX_SPAWN_OPEN, 0, launch.stdin, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, 0),
-        (os.POSIX_SPAWN_OPEN, 1, f"{launch.directory}/stdout.jsonl", _FRESH, 0o600),
-        (os.POSIX_SPAWN_OPEN, 2, f"{launch.directory}/stderr.log", _FRESH, 0o600),
-    ]
-    with _standing_in(launch, groups) as group:
-        try:
-            pid = os.posix_spawn(
-                launch.argv[0],
-                launch.argv,
-                launch.env,
-                file_actions=files,
-                setsid=True,
-                # a shim lets them in when it listens: one that died of them could end nothing, tell nothing
-                setsigmask=SHIM_SIGNALS if launch.shim else (),
-                setsigdef=_RESET_SIGNALS,
-            )
-        except FileExistsError as error:  # it names the program
-            raise FileExistsError(error.errno, "its output is there already", launch.directory) from None
+    pid, group = spawn(launch, groups)
     process = read_process(pid)
     assert process is not None, "a child that nobody has waited for is in /proc"  # noqa: S101
     return Kept(
@@ -222,26 +176,6 @@ def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Ke
         shim=launch.shim,
         slotless=launch.slotless,
     )
-
-
-@contextmanager
-def _standing_in(launch: Launch, groups: ControlGroups | None) -> Iterator[str | None]:
-    """Take on a command's directory, umask and control group: posix_spawn has no way to set them.
-
-    That is safe since the keeper has one thread. Gives the path of the control group.
-    """
-    home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-    group = groups.enter(launch.task_id) if groups else None
-    try:
-        os.chdir(launch.cwd)
-        os.umask(launch.umask)
-        yield group
-    finally:
-        os.umask(0o077)
-        os.fchdir(home)
-        os.close(home)
-        if groups:
-            groups.leave()
 
 
 def find_again(task_id: str, directory: str, timeout: float | None, now: float) -> Kept | None:

@@ -8,6 +8,7 @@ An engine sends JSON lines: ``launch`` (the fields of ``Launch``), ``watch`` (ta
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -15,19 +16,25 @@ import socket
 import sys
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
 from mahavishnu_core.keeper import kept as life
 from mahavishnu_core.keeper.cgroup import ControlGroups, remove
 from mahavishnu_core.keeper.family import Process, children, snapshot
 from mahavishnu_core.keeper.files import publish
-from mahavishnu_core.keeper.kept import Kept, Launch
 from mahavishnu_core.keeper.kinship import family_of, ownerless
 from mahavishnu_core.keeper.link import Link
+from mahavishnu_core.keeper.spawn import Launch
+
+if TYPE_CHECKING:
+    from mahavishnu_core.keeper.kept import Kept
 
 TICK = 0.05
 """Seconds between looks at a family that is being ended."""
 FIRST_CALL = 10.0
 """Seconds to wait for the engine that started us."""
+_SCARCE = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+"""No process, memory or open file is to be had now."""
 SPARE_FILES = 128
 """Files that may be open besides connections: a watch on each command of a killed keeper, mostly."""
 
@@ -202,10 +209,13 @@ class Server:
 
     def _start_queued(self) -> None:
         while self._queue and self._has_slot(self._queue[0][0]):
-            launch, _ = self._queue.popleft()
+            launch, link = self._queue.popleft()
             try:
                 task = life.start(launch, time.monotonic(), self._groups)
             except Exception as error:  # noqa: BLE001  # what is wrong with one command harms no other
+                if self._tasks and getattr(error, "errno", None) in _SCARCE:
+                    self._queue.appendleft((launch, link))  # until one of those that run has ended
+                    return
                 reason = _explain(error)
                 self._record_exit(launch.task_id, launch.directory, life.unseen_exit(error=reason))
             else:

@@ -27,7 +27,8 @@ _CONVERTED = {f"{_PREFIX}{name}" for name in ("null", "bool", "int", "float")}
 _TEXT = {f"{_PREFIX}{name}" for name in ("str", "timestamp", "merge", "value")}
 """What YAML may take a plain word for, and we take for text: a date, say, is wanted nowhere."""
 
-_MAX_VALUES = 10_000
+_MOST_SETTINGS, _MOST_ITEMS = 10_000, 1_000_000
+"""Values in a file of settings, and in a list of tasks: an item has up to six."""
 _MAX_COLONS = 10
 """In a number to the base of 60 (1:59:59): to read it takes time that grows with their square."""
 _REFUSED = object()
@@ -52,14 +53,14 @@ class _Events(Protocol):
 
 def parse_yaml(text: str) -> Document:
     """The keys and values of one YAML document; faults of form are among its problems."""
-    found = _read(text)
+    found = _read(text, _MOST_SETTINGS)
     data, problems = _as_wanted(found, {}, "must be keys with values: KEY: VALUE")
     return Document(data, found.lines, problems)
 
 
 def parse_yaml_list(text: str) -> Listing:
     """The same of a document that is a list."""
-    found = _read(text)
+    found = _read(text, _MOST_ITEMS)
     items, problems = _as_wanted(found, [], "must be a list: - VALUE")
     return Listing(items, found.lines, problems)
 
@@ -82,13 +83,13 @@ def _as_wanted(found: _Found, empty: Many, demand: str) -> tuple[Many, tuple[Pro
     return empty, (*found.problems, Problem((), demand, 1))
 
 
-def _read(text: str) -> _Found:
+def _read(text: str, most: int) -> _Found:
     loader_class = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is not always built
     problems: list[Problem] = []
     try:
         loader: _Events = loader_class(text)
         try:
-            return _Reader(loader, problems).document()
+            return _Reader(loader, problems, most).document()
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
@@ -104,6 +105,8 @@ class _Reader:
 
     _loader: _Events
     _problems: list[Problem]
+    _most: int
+    """Values that are read."""
     _lines: dict[Key, int] = attrs.field(factory=dict)
 
     def document(self) -> _Found:
@@ -122,8 +125,8 @@ class _Reader:
         event = self._loader.get_event()
         if len(key) > MAX_DEPTH:
             raise _GivenUp("is nested too deep", _line(event))
-        if len(self._lines) > _MAX_VALUES:
-            raise _GivenUp(f"holds more than {_MAX_VALUES} values", _line(event))
+        if len(self._lines) > self._most:
+            raise _GivenUp(f"holds more than {self._most} values", _line(event))
         if isinstance(event, yaml.AliasEvent):
             return self._note(key, "aliases (*name) are not read here: write the value out", event)
         if isinstance(event, yaml.ScalarEvent):
