@@ -6,6 +6,7 @@ import errno
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import attrs
@@ -19,6 +20,7 @@ from mahavishnu_core.host import awaited
 from mahavishnu_core.models import Task, Worker
 from mahavishnu_core.observers import observing
 from mahavishnu_core.text import one_line, redact
+from mahavishnu_core.watch import WatchedAwaitable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -242,6 +244,5 @@ def _discarding(answers: Iterable[tuple[str, object]]) -> Iterator[None]:
         yield
     finally:
         for _, answer in answers:
-            close = getattr(answer, "close", None)
-            if callable(close):
-                close()
+            if isinstance(answer, (CoroutineType, WatchedAwaitable)):
+                answer.close()

@@ -15,7 +15,7 @@ from mahavishnu_core import hookspecs
 from mahavishnu_core.entry_points import EntryPoint, discover
 from mahavishnu_core.errors import MahavishnuError, PluginError
 from mahavishnu_core.markers import HOOK_API
-from mahavishnu_core.watch import Blocked, HookBlocked, Watch, WatchedAwaitable
+from mahavishnu_core.watch import Blocked, HookBlocked, HookFailed, Watch, WatchedAwaitable, explain
 
 T = TypeVar("T")
 _Arguments: TypeAlias = Mapping[str, object]
@@ -78,8 +78,8 @@ class Host:
         try:
             watch = Watch(entry.name, entry.source, "import", IMPORT_LIMIT, self.note)
             reason = watch.run(partial(self._take_in, entry))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code: anything may come
-            reason, cause = _explain(error), error
+        except Exception as error:  # noqa: BLE001  # foreign code: anything may come
+            reason, cause = explain(error), error
         if reason is None:
             self.loaded.append(Loaded(entry.name, entry.source, self._hooks_of(entry.name)))
             return
@@ -111,12 +111,12 @@ class Host:
         for implementation in self._implementations(hook):
             try:
                 answer = self._call(implementation, hook, arguments, _called)
-            except HookBlocked as error:
+            except HookFailed as error:
                 failure = error
                 continue
             except MahavishnuError:
                 raise
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
+            except Exception as error:  # noqa: BLE001  # foreign code
                 failure = self._failure(implementation, hook, error)
                 continue
             if answer is not None:
@@ -144,7 +144,7 @@ class Host:
             except HookBlocked as error:
                 answers.append((implementation.plugin_name, error))
                 continue
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
+            except Exception as error:  # noqa: BLE001  # foreign code
                 failure = self._failure(implementation, hook, error)
                 answers.append((implementation.plugin_name, failure))
                 continue
@@ -176,8 +176,7 @@ class Host:
         """Do not ask a plugin a hook any more, and note why, once."""
         if (name, hook) in self._cut:
             return
-        is_blocked = isinstance(error, HookBlocked)
-        reason = _explain(error) if is_blocked else f"{hook} failed: {_explain(error)}"
+        reason = explain(error) if isinstance(error, HookBlocked) else f"{hook} failed: {explain(error)}"
         refused = Refused(name, self.distribution(name), reason, error, hook)
         self.refused.append(refused)
         self._cut[name, hook] = reason
@@ -199,7 +198,7 @@ class Host:
     def _call(
         self, implementation: pluggy.HookImpl, hook: str, arguments: _Arguments, call: _Caller
     ) -> object:
-        """What a plugin answers. Raises what it raises; HookBlocked when it blocks, and ever after."""
+        """What a plugin answers. Raises its Exception; HookBlocked when it blocks, and ever after."""
         name = implementation.plugin_name
         if name in self._own:
             return call(implementation, arguments)
@@ -236,9 +235,9 @@ class Host:
                 return f"its {caller.name} is an 'async def': make it a plain 'def' that returns an awaitable"
         return None
 
-    def _failure(self, implementation: pluggy.HookImpl, hook: str, error: BaseException) -> PluginError:
-        name, source = implementation.plugin_name, self.distribution(implementation.plugin_name)
-        failure = PluginError(f"plugin {name!r} ({source}) failed in {hook}: {_explain(error)}")
+    def _failure(self, implementation: pluggy.HookImpl, hook: str, error: Exception) -> HookFailed:
+        name = implementation.plugin_name
+        failure = HookFailed(name, self.distribution(name), hook, explain(error))
         failure.__cause__ = error
         return failure
 
@@ -309,10 +308,3 @@ def _listed(implementation: pluggy.HookImpl, arguments: _Arguments) -> object:
     if isinstance(answer, Iterable) and not isinstance(answer, Awaitable):
         return list(answer)  # a generator runs its plugin's code only now
     return answer
-
-
-def _explain(error: BaseException) -> str:
-    if isinstance(error, HookBlocked):
-        return error.reason
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__

@@ -8,17 +8,19 @@ from contextlib import asynccontextmanager
 from queue import SimpleQueue
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
+import msgspec
 import trio
 
+from mahavishnu_core.events import Raw, TaskEvent, ToolCall
 from mahavishnu_core.watch import Blocked, HookBlocked, stack_of
 
 if TYPE_CHECKING:
     from mahavishnu_core.engine import Observer
-    from mahavishnu_core.events import TaskEvent
     from mahavishnu_core.host import Host
+    from mahavishnu_core.models import JSON
 
 NAMED_AFTER, CUT_OFF_AFTER = 1.0, 2.0
 """Seconds that one call may take, as often as we look: a stop of the whole process is one look."""
@@ -116,7 +118,7 @@ class _Thread:
         while (event := self._events.get()) is not None and not self._is_over:
             self._called_at = monotonic()
             try:
-                self._call({"event": event})
+                self._call({"event": _own(event)})
             except BaseException as error:  # noqa: ASYNC103, BLE001  # foreign code, and no task of Trio's
                 return error  # noqa: ASYNC104
             finally:
@@ -141,6 +143,27 @@ class _Thread:
         self._host.cut_off(self._name, "monitor", error)
         self._scope.cancel()
         self.finish()
+
+
+def _own(item: TaskEvent) -> TaskEvent:
+    """The event for one observer alone: what it holds that can be changed is nobody else's."""
+    event = item.event
+    if isinstance(event, ToolCall):
+        event = msgspec.structs.replace(event, input=_copied(event.input))
+    elif isinstance(event, Raw):
+        event = Raw(cast("dict[str, JSON]", _copied(event.data)))
+    else:
+        return item
+    return msgspec.structs.replace(item, event=event)
+
+
+def _copied(value: JSON) -> JSON:
+    """The same with lists and dicts of its own; texts, which may be long, stay where they are."""
+    if isinstance(value, dict):
+        return {key: _copied(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):  # a parser may have given either, both are lists in JSON
+        return [_copied(inner) for inner in value]
+    return value
 
 
 async def _watch(threads: list[_Thread]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, cast
 
@@ -12,14 +11,15 @@ import attrs
 from mahavishnu_core.errors import PluginError
 from mahavishnu_core.events import Finished, Notice
 from mahavishnu_core.models import Exit
-from mahavishnu_core.pieces import TaskFiles, open_file, open_files
+from mahavishnu_core.pieces import TaskFiles, open_files, stderr_tail
 from mahavishnu_core.stream import StreamReader
+from mahavishnu_core.stream.allowance import Allowance
 from mahavishnu_core.tally import Tally
 from mahavishnu_core.verdict import Seen
 from mahavishnu_core.watch import HookBlocked, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mahavishnu_core.app import App
     from mahavishnu_core.engine import Engine
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from mahavishnu_core.hookspecs import Parser
     from mahavishnu_core.host import Host
     from mahavishnu_core.models import JSON, Task, Worker, WorkerResult
-
-_STDERR_TAIL = 1 << 16
 
 
 @attrs.define(eq=False)
@@ -71,7 +69,7 @@ class TaskOutput:
 
     def finish(self, ended: Exit) -> Seen:
         """All that was seen, once the command has ended and ``read`` has found the end of the file."""
-        stderr = _stderr(self._task)
+        stderr = stderr_tail(self._task)
         self._take(self._reader.end(ended, stderr), math.inf)
         limit = math.inf if ended.output_bytes is None else ended.output_bytes
         in_time = sum(place <= limit for place in self._results_at)
@@ -92,7 +90,7 @@ class TaskOutput:
 
 def open_output(engine: Engine, worker: Worker, task: Task) -> TaskOutput:
     """The output of a task with the parser of its agent. Raises PluginError where no plugin has one."""
-    plugin, reader = _reader_of(engine.app.host, worker, task)
+    plugin, reader = reader_of(engine.app.host, worker, task)
     return TaskOutput(engine, task, plugin, reader, Tally(keeps_text=not worker.type.is_plain))
 
 
@@ -101,17 +99,20 @@ def events_so_far(app: App, task: Task) -> Iterator[list[Event]]:
 
     A list comes for each piece of its output that is read. Raises PluginError where no plugin reads it.
     """
-    _, reader = _reader_of(app.host, app.state.worker(task.worker_id), task)
+    _, reader = reader_of(app.host, app.state.worker(task.worker_id), task)
     ended = app.state.exit(task) or _never_begun(app.state.result(task))
     with suppress(FileNotFoundError), closing(open_files(task)) as files:
         while (piece := files.read(is_over=ended is not None)) is not None:
             yield [*piece.reports, *reader.feed(piece.output)]
     if ended is not None:
-        yield reader.end(ended, _stderr(task))
+        yield reader.end(ended, stderr_tail(task))
 
 
-def _reader_of(host: Host, worker: Worker, task: Task) -> tuple[str, StreamReader]:
-    """Which plugin reads a task, and what does, watched. Raises PluginError where no plugin has a parser."""
+def reader_of(host: Host, worker: Worker, task: Task) -> tuple[str, StreamReader]:
+    """Which plugin reads the output of a task, and the reader, in which it is watched.
+
+    Raises PluginError where no plugin has a parser for it.
+    """
     found = host.answered("parse_progress", worker=worker, task=task)
     if found is None:
         raise PluginError(f"no plugin reads the output of agent {worker.type.agent!r}: is it installed?")
@@ -126,42 +127,36 @@ def _never_begun(result: WorkerResult | None) -> Exit | None:
     return None if result is None else Exit(error=result.error, ended=result.timestamp)
 
 
-def _stderr(task: Task) -> str:
-    try:
-        descriptor = open_file(task, "stderr.log")
-    except FileNotFoundError:
-        return ""
-    try:
-        begin = max(0, os.fstat(descriptor).st_size - _STDERR_TAIL)
-        return os.pread(descriptor, _STDERR_TAIL, begin).decode("utf-8", "replace")
-    finally:
-        os.close(descriptor)
-
-
 class _WatchedParser:
-    """A parser of a plugin: what fails in it is named, and once it has blocked it is not asked any more."""
+    """A parser of a plugin: what fails in it is named.
+
+    Once it has blocked, or given more events than its lines can mean, it is not asked any more.
+    """
 
     def __init__(self, parser: Parser, watch: Watch) -> None:
         self._parser, self._watch = parser, watch
+        self._allowance = Allowance()
         self._blocked: HookBlocked | None = None
 
     def feed(self, lines: Sequence[dict[str, JSON] | str]) -> list[Event]:
-        return self._ask(lambda: self._parser.feed(lines))
+        return self._ask(lambda: self._allowance.take(self._parser.feed(lines), lines))
 
     def end(self, exit: Exit, stderr: str) -> list[Event]:
-        events = self._ask(lambda: self._parser.end(exit, stderr))
+        events = self._ask(lambda: Allowance().take(self._parser.end(exit, stderr)))
         if self._blocked is not None:
             events.append(Finished(success=False, error=str(self._blocked), reason="no_result"))
         return events
 
-    def _ask(self, call: Callable[[], Iterable[Event]]) -> list[Event]:
+    def _ask(self, call: Callable[[], list[Event] | None]) -> list[Event]:
         if self._blocked is not None:
             return []
         try:
-            return self._watch.run(lambda: list(call()))
+            events = self._watch.run(call)
+            if events is not None:
+                return events
+            self._blocked = self._watch.give_up("it gave more events than its lines can mean")
         except HookBlocked as error:
             self._blocked = error
-            return [Notice("error", str(error))]
-        except (Exception, SystemExit) as error:
-            plugin = f"plugin {self._watch.plugin!r} ({self._watch.source})"
-            raise PluginError(f"{plugin} failed in its parser: {type(error).__name__}: {error}") from error
+        except Exception as error:
+            raise self._watch.failure(error) from error
+        return [Notice("error", str(self._blocked))]

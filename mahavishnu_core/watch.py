@@ -4,6 +4,8 @@ An alarm (``SIGALRM``) goes off at half the limit and at the limit. The first on
 overloaded machine, or after a stop, a healthy call may stall for a second. The second one raises in the
 plugin's own code. Both work in the main thread alone: elsewhere a call can only be left alone, and is. A
 program that uses the alarm itself keeps it, and does without the watch.
+
+What a plugin raises to end programs (``SystemExit`` and all else that is no ``Exception``) ends its own call.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from time import monotonic
+from types import CoroutineType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from mahavishnu_core.errors import PluginError
+from mahavishnu_core.errors import PluginError, leaves
+from mahavishnu_core.exits import is_exit, parted
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -43,12 +47,20 @@ class Blocked(NamedTuple):
         return f"{what} had not come back from {self.hook} after {self.seconds:g} s"
 
 
-class HookBlocked(PluginError):
-    """Plugin code was interrupted, or left behind, because it did not come back."""
+class HookFailed(PluginError):
+    """Plugin code raised something; ``reason`` says what, and the message whose it is too."""
+
+    _what = "failed"
 
     def __init__(self, plugin: str, source: str, hook: str, reason: str) -> None:
-        super().__init__(f"plugin {plugin!r} ({source}) was cut off in {hook}: {reason}")
+        super().__init__(f"plugin {plugin!r} ({source}) {self._what} in {hook}: {reason}")
         self.reason = reason
+
+
+class HookBlocked(HookFailed):
+    """Plugin code was interrupted, or left behind, because it did not come back or gave no end of things."""
+
+    _what = "was cut off"
 
 
 class Watch:
@@ -69,14 +81,29 @@ class Watch:
         self._named, self._cut_off = named, cut_off
 
     def run(self, call: Callable[[], T], *, is_step: bool = False) -> T:
-        """What ``call`` returns or raises. Raises HookBlocked where it had to be interrupted.
+        """What ``call`` returns, or the Exception that it raises.
+
+        Raises HookBlocked where it had to be interrupted, and HookFailed in the place of what only a program
+        may raise: of all that is no Exception, Trio's cancelling and what a signal raises pass as they are.
 
         ``is_step`` is for one step of a coroutine: where that goes on in spite of an interrupt, because a
         nursery waits for its children, it is not abandoned half-way.
         """
+        try:
+            return self._run_in_time(call, is_step) if _takes_alarms() else call()
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: ASYNC103  # Cancelled passes
+            exits, others = parted(error)
+            if exits is None:
+                raise
+            if others is None:
+                raise self.failure(exits) from exits  # noqa: ASYNC104
+            both = [others, self.failure(exits)]
+            raise BaseExceptionGroup("raised at once", both) from error  # noqa: ASYNC104
+
+    def _run_in_time(self, call: Callable[[], T], is_step: bool) -> T:
         global _innermost, _idle_since
-        if not _takes_alarms():
-            return call()
         began, outer = monotonic(), _innermost
         _innermost = this = _Call(self)
         left, interval = _signal.setitimer(_signal.ITIMER_REAL, this.step)
@@ -93,14 +120,14 @@ class Watch:
             this.is_over = True  # the interrupt may have come before it was said; the next is a step away
             if not this.has_ended_by(error):
                 raise
-            raise self._give_up() from error  # noqa: ASYNC104  # Cancelled has passed above
+            raise self._interrupted() from error  # noqa: ASYNC104  # Cancelled has passed above
         finally:
             _signal.setitimer(_signal.ITIMER_REAL, 0)
             _innermost, _idle_since = outer, monotonic()
             if outer is not None:  # it has its own limit, and has used a part of it here
                 _signal.setitimer(_signal.ITIMER_REAL, max(left - (_idle_since - began), 0.001))
         if this.is_interrupted:  # and has swallowed it
-            blocked = self._give_up()
+            blocked = self._interrupted()
             if not is_step:
                 raise blocked
         return answer
@@ -108,12 +135,19 @@ class Watch:
     def name(self, frame: FrameType | None) -> None:
         self._named(Blocked(self.plugin, self.source, self.hook, self.limit / 2, stack_of(frame)))
 
-    def _give_up(self) -> HookBlocked:
-        reason = f"it did not come back for {self.limit:g} s"
+    def failure(self, error: BaseException) -> HookFailed:
+        """What the plugin raised, as its own."""
+        return HookFailed(self.plugin, self.source, self.hook, explain(error))
+
+    def give_up(self, reason: str) -> HookBlocked:
+        """Cut the plugin off here; what to raise for it."""
         blocked = HookBlocked(self.plugin, self.source, self.hook, reason)
         if self._cut_off is not None:
             self._cut_off(blocked)
         return blocked
+
+    def _interrupted(self) -> HookBlocked:
+        return self.give_up(f"it did not come back for {self.limit:g} s")
 
 
 class WatchedAwaitable:
@@ -143,9 +177,8 @@ class WatchedAwaitable:
 
     def close(self) -> None:
         """Give up what was not awaited: a coroutine would warn."""
-        close = getattr(self._awaitable, "close", None)
-        if callable(close):
-            self._watch.run(close)
+        if isinstance(self._awaitable, CoroutineType):
+            self._watch.run(self._awaitable.close)
 
 
 def stack_of(frame: FrameType | None) -> str:
@@ -158,6 +191,16 @@ def stack_of(frame: FrameType | None) -> str:
             frames.append((frame, frame.f_lineno))
         frame = frame.f_back
     return "".join(traceback.StackSummary.extract(reversed(frames)).format()).rstrip()
+
+
+def explain(error: BaseException) -> str:
+    """What was raised, in one line; of a group what is in it."""
+    if isinstance(error, HookFailed):
+        return error.reason
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(map(explain, leaves(error))))
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1].strip()}" if lines else type(error).__name__
 
 
 class _Interrupt(BaseException):
@@ -196,7 +239,8 @@ class _Call:
         """Whether an error comes of an interrupt: in this call, or in one whose nursery held it back."""
         if isinstance(error, BaseExceptionGroup):
             return error.subgroup(_Interrupt) is not None
-        return isinstance(error, _Interrupt) or (self.is_interrupted and isinstance(error, Exception))
+        is_plugins = isinstance(error, Exception) or is_exit(error)
+        return isinstance(error, _Interrupt) or (self.is_interrupted and is_plugins)
 
 
 _innermost: _Call | None = None

@@ -285,11 +285,6 @@ def test_an_error_for_the_user_passes_as_it_is():
         spawn(a=None, b=errors.MissingError("install it"), c=None)
 
 
-def test_an_interrupt_passes():
-    with pytest.raises(KeyboardInterrupt):
-        spawn(a=None, b=KeyboardInterrupt(), c=None)
-
-
 def test_the_plugins_that_implement_a_hook_are_named_in_order():
     host = host_of({"a": Asked(1), "b": object(), "c": Asked(2)})
     assert host.implementers("spawn") == ["a", "c"]

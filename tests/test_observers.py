@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import trio
 from mahavishnu_core import WorkerManager, WorkerResult, hookimpl, observers
 from mahavishnu_core.app import App
 from mahavishnu_core.engine import Engine, open_engine
-from mahavishnu_core.events import TaskEvent, Text
+from mahavishnu_core.events import Event, Raw, TaskEvent, Text, ToolCall
 from mahavishnu_core.host import host_of
 from mahavishnu_core.models import Task
 from tests.fakes import ANSWER, FakePlace, Script, app_of, text
@@ -176,6 +177,40 @@ async def test_g5_an_observer_cannot_change_an_event(nursery: trio.Nursery, tmp_
     assert (name, "immutable" in reason) == ("bad", True)
 
 
+async def test_g5_what_an_observer_does_to_the_data_in_an_event_reaches_nobody_else(
+    nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    events = [
+        Raw({"type": "odd", "deep": [{"word": "true"}]}),
+        ToolCall("1", "Bash", {"command": "ls", "deep": [{"word": "true"}]}),
+        ToolCall("2", "Bash", ["true"]),
+        ToolCall("3", "Bash", None),
+    ]
+    expected = copy.deepcopy(events)
+    own, other = list[Event](), list[Event]()
+
+    def forge(event: TaskEvent) -> None:
+        match event.event:
+            case Raw(data=dict(data)) | ToolCall(input=dict(data)):
+                data["deep"][0]["word"] = "forged"  # type: ignore[index,call-overload]
+                data.clear()
+            case ToolCall(input=list(items)):
+                items.append("forged")
+
+    app = app_of(
+        tmp_path,
+        fake=FakePlace(nursery),
+        bad=Watching(forge),
+        good=Watching(lambda event: other.append(event.event)),
+        worse=Watching(forge),
+    )
+    async with open_engine(app, 1) as engine:
+        engine.observers.append(lambda event: own.append(event.event))
+        engine.tell(task_of(app), 1, events, "fake")
+    assert events == own == other == expected
+    assert app.host.refused == []
+
+
 async def test_an_observer_may_print(
     nursery: trio.Nursery, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,8 +254,11 @@ async def test_an_observer_that_is_slow_now_and_then_is_neither_named_nor_cut_of
 
 
 def tell(engine: Engine, app: App, count: int) -> None:
-    task = Task("w.1", "w", "go", 1.0, "", False, "", app.state.root)
-    engine.tell(task, 1, [Text(str(number)) for number in range(count)], "fake")
+    engine.tell(task_of(app), 1, [Text(str(number)) for number in range(count)], "fake")
+
+
+def task_of(app: App) -> Task:
+    return Task("w.1", "w", "go", 1.0, "", False, "", app.state.root)
 
 
 async def test_what_counts_is_how_often_we_looked_so_that_a_stop_of_the_process_is_one_look(

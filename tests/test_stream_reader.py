@@ -222,14 +222,6 @@ def test_a_parser_with_a_memory_reads_no_line_twice_when_it_raises() -> None:
     assert [event.text for event in found.events if isinstance(event, Text)] == ["1", "2", "3"]
 
 
-def test_a_parser_that_would_leave_the_program_does_not() -> None:
-    class Leaving(ObjectParser):
-        def read(self, data: dict[str, JSON]) -> Iterable[Event]:
-            raise SystemExit(3)
-
-    assert read(b'{"a":1}\n', Leaving()).events == [Notice("malformed", "SystemExit: 3"), Raw({"a": 1})]
-
-
 @pytest.mark.parametrize("depth", [300, 1000])
 def test_data_nested_too_deeply_to_be_written_is_not_carried_on(depth: int) -> None:
     class Calling(ObjectParser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from mahavishnu_core import host as host_module
 from mahavishnu_core import watch as watch_module
 from mahavishnu_core.app import App
 from mahavishnu_core.errors import PluginError
+from mahavishnu_core.events import Text
 from mahavishnu_core.host import Host, awaited, host_of, load_plugins
 from mahavishnu_core.models import Exit
+from mahavishnu_core.stream.allowance import MOST
 from mahavishnu_core.watch import Watch
 from tests.fakes import FakePlace, FakeStorage, app_of
 from tests.installed import opened
@@ -142,16 +145,11 @@ def test_a_storage_that_blocks_is_not_called_again_and_fails_every_time() -> Non
     host = hosts(bad=block)
     for _ in range(2):
         ((name, failure),) = host.attempts("store_result")
-        assert (name, type(failure).__mro__[1]) == ("bad", PluginError)
+        assert (name, isinstance(failure, PluginError)) == ("bad", True)
     assert len(calls) == len(host.refused) == 1
 
 
-def test_an_error_an_answer_and_an_interrupt_pass_as_they_are() -> None:
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        hosts(a=interrupted).ask("spawn")
+def test_an_error_is_told_as_that_of_its_plugin() -> None:
     with pytest.raises(PluginError, match="failed in worker_types: ZeroDivisionError"):
         raise hosts(a=lambda: 1 / 0).attempts("worker_types")[0][1]  # type: ignore[misc]
 
@@ -331,6 +329,40 @@ async def test_a_parser_that_blocks_fails_its_task(nursery: trio.Nursery, tmp_pa
     assert [blocked.hook for blocked in app.host.blocked] == ["its parser"]
 
 
+@pytest.mark.parametrize("where", ["feed", "end"])
+async def test_g7_a_parser_whose_events_have_no_end_fails_its_task(
+    nursery: trio.Nursery, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "HOOK_LIMIT", FOR_EVER)  # it is not the time that ends it
+    taken = itertools.count()
+
+    class Endless(BadPlace):
+        @hookimpl
+        def parse_progress(self) -> object:  # type: ignore[override]
+            return self
+
+        def feed(self, lines: object) -> Iterator[Text]:
+            return self.go_on() if where == "feed" else iter(())
+
+        def end(self, exit: Exit, stderr: str) -> Iterator[Text]:
+            return self.go_on()
+
+        def go_on(self) -> Iterator[Text]:
+            for number in taken:
+                assert number < 2 * MOST, "there is no bound"
+                yield Text("more")
+
+    app = app_of(tmp_path, fake=Endless(nursery))
+    async with WorkerManager(app) as manager:
+        (worker_id,) = await manager.spawn_workers("fake")
+        result = await manager.execute_task(worker_id, "go")
+    assert (result.status, result.metadata["reason"]) == (WorkerStatus.FAILED, "no_result")
+    assert result.error == (
+        "plugin 'fake' (mahavishnu-core) was cut off in its parser: "
+        "it gave more events than its lines can mean"
+    )
+
+
 async def test_a_parser_that_raises_is_named_in_a_notice(nursery: trio.Nursery, tmp_path: Path) -> None:
     class Raising(BadPlace):
         @hookimpl
@@ -350,7 +382,7 @@ async def test_a_parser_that_raises_is_named_in_a_notice(nursery: trio.Nursery, 
         result = await manager.execute_task(worker_id, "go")
     assert result.metadata["reason"] == "no_result"
     assert seen[0].event.text == (
-        "PluginError: plugin 'fake' (mahavishnu-core) failed in its parser: ValueError: cannot read"
+        "HookFailed: plugin 'fake' (mahavishnu-core) failed in its parser: ValueError: cannot read"
     )
 
 

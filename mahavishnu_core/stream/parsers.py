@@ -30,7 +30,7 @@ class ObjectParser:
                 continue
             try:
                 events += read(line)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code, and here the line is known
+            except Exception as error:  # noqa: BLE001  # foreign code, and here the line is known
                 events.extend(malformed(error, line))
         return events
 

@@ -44,7 +44,7 @@ class StreamReader:
         events = [] if rest is None else self._read_unfinished(rest)
         try:
             events += writable(list(self._parser.end(exit, stderr)))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
+        except Exception as error:  # noqa: BLE001  # foreign code
             events.extend(malformed(error, ""))
         return events
 
@@ -81,7 +81,7 @@ class StreamReader:
             return []
         try:
             events = list(self._parser.feed(items))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # foreign code
+        except Exception as error:  # noqa: BLE001  # foreign code
             if len(items) > 1:
                 return [event for item in items for event in self._ask([item])]
             events = malformed(error, items[0])

@@ -33,14 +33,16 @@ def named(ran: Ran, words: str) -> int:
 
 # --- loading
 
+ENDS = ["exits", "is cancelled"]
 NOT_LOADED = {
     "import nowhere\n": "not loaded: ModuleNotFoundError: No module named 'nowhere'",
     "raise SystemExit(0)\n": "not loaded: SystemExit: 0",
+    "import asyncio\nraise asyncio.CancelledError\n": "not loaded: CancelledError",
     None: "not loaded: ModuleNotFoundError: No module named 'moved_away'",
 }
 
 
-@pytest.mark.parametrize("code", NOT_LOADED, ids=["import fails", "exits", "is not there"])
+@pytest.mark.parametrize("code", NOT_LOADED, ids=["import fails", *ENDS, "is not there"])
 def test_g1_a_plugin_that_cannot_be_imported_is_named_and_missed_only_where_it_is_needed(
     site: Site, packages: Packages, code: str | None
 ) -> None:
@@ -87,6 +89,7 @@ def test_g2_a_hook_that_does_not_fit_is_refused_when_it_is_loaded(
 FAILING = {
     "raise RuntimeError('no luck')": "worker_types failed: RuntimeError: no luck",
     "raise SystemExit(0)": "worker_types failed: SystemExit: 0",
+    "raise GeneratorExit": "worker_types failed: GeneratorExit",
     "return [7]": "offers int as a worker type",
     "return 7": "offers int as a worker type",
 }
@@ -116,6 +119,41 @@ def test_g3_a_storage_that_fails_is_named_for_each_result_and_the_other_has_them
     assert site.run("results", "sync").status == 0, "nobody lacks them any more"
 
 
+EXITS = """
+import asyncio, sys
+import trio
+
+async def keep():
+    await trio.lowlevel.checkpoint()
+    {end}
+
+@hookimpl
+def store_result(task):
+    return keep()
+"""
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise asyncio.CancelledError"])
+def test_g3_a_storage_that_would_end_the_program_is_named_and_the_other_has_the_results(
+    site: Site, packages: Packages, end: str
+) -> None:
+    packages.install("acme", HEAD + EXITS.format(end=end))
+    ran = site.execute("shell", prompt="echo done")
+    assert (ran.status, ran.result.output) == (4, "done")
+    batch = site.batch({"worker_type": "shell", "prompt": "echo done"})
+    assert (batch.status, batch.result.output) == (4, "done")
+    for said in (ran, batch, site.run("results", "sync")):
+        assert said.status == 4
+        assert named(said, "storage 'acme' could not keep the result of task") >= 1
+        assert named(said, f"plugin 'acme' {ACME} failed in store_result: ") >= 1
+    listed = site.run("workers", "list")
+    assert ran.result.worker_id in listed.out
+    assert named(listed, ACME) >= 1
+    assert len(site.stored("done")) == 2
+    del site.more["PYTHONPATH"]
+    assert site.run("results", "sync").status == 0, "nobody lacks them any more"
+
+
 def test_g4_a_hook_that_blocks_is_named_with_its_stack_and_left_out(site: Site, packages: Packages) -> None:
     blocks = "import time\ndef block_here():\n    time.sleep(10**6)\n"
     packages.install("acme", f"{HEAD}{blocks}@hookimpl\ndef worker_types():\n    block_here()\n")
@@ -139,6 +177,37 @@ def test_g5_no_hook_changes_an_event_or_speaks_among_the_results(site: Site, pac
     assert "NOISE" not in ran.out
     assert ran.err.count("NOISE") == 2
     assert named(ran, "'acme'") == named(ran, "monitor failed: AttributeError: immutable type") == 1
+
+
+FORGES = """
+import queue
+forged = queue.SimpleQueue()
+
+@hookimpl
+def monitor(event):
+    data = event.event.data
+    data["type"] = data["deep"]["word"] = "forged"
+    forged.put(event.seq)
+"""
+LOOKS_AFTERWARDS = """
+import {forger}
+
+@hookimpl
+def monitor(event):
+    {forger}.forged.get(timeout=1)
+    print("saw", event.event.data)
+"""
+ODD = {"type": "odd", "deep": {"word": "true"}}
+
+
+def test_g5_no_hook_changes_the_data_in_an_event(site: Site, packages: Packages) -> None:
+    site.types({"name": "mine", "agent": "generic", "command_template": "cat"})
+    forger = packages.install("acme", HEAD + FORGES)
+    packages.install("watch", HEAD + LOOKS_AFTERWARDS.format(forger=forger))
+    ran, lines = site.events("-t", "mine", "-p", "\n".join([json.dumps(ODD)] * 3))
+    assert [line["data"] for line in lines if line["type"] == "raw"] == [ODD] * 3
+    assert ran.err.count(f"saw {ODD}") == 3
+    assert "forged" not in ran.out + ran.err
 
 
 # --- names
@@ -216,7 +285,16 @@ FAULTS = {
     "nothing": ("", "no_result", "it ended without a result"),
     "blocks": ("time.sleep(10**6)", "no_result", "was cut off in its parser: it did not come back for 2 s"),
     "limit": ("1.0", "wall", "Task timed out after 1 s"),
+    "endless": (
+        "from mahavishnu_core.events import Text; return iter(lambda: Text('more'), None)",
+        "no_result",
+        "was cut off in its parser: it gave more events than its lines can mean",
+    ),
+    "exits": ("raise SystemExit(0)", "no_result", "failed in its parser: SystemExit: 0"),
 }
+AS_A_PARSER = ("blocks", "endless", "exits")
+MOST_MB = 250
+"""What the program may take in all, also where a parser gives events without end."""
 
 
 @pytest.mark.parametrize("where", FAULTS)
@@ -225,11 +303,14 @@ def test_g7_an_agent_plugin_that_fails_fails_its_own_task(site: Site, packages: 
     packages.install("acme", agent_with(where))
     prompt = "echo done; exec sleep 30" if where == "limit" else "echo done"
     ran = site.batch(
-        {"worker_type": "acme", "prompt": prompt}, {"worker_type": "shell", "prompt": "echo done"}
+        {"worker_type": "acme", "prompt": prompt},
+        {"worker_type": "shell", "prompt": "echo done"},
+        measured=True,
     )
     bad, good = ran.results
     assert (good.status, good.output) == (WorkerStatus.COMPLETED, "done")
     assert (ran.status, bad.is_success(), bad.metadata["reason"]) == (1, False, reason)
+    assert ran.peak_mb < MOST_MB
     told = str(bad.error) + site.run("workers", "logs", bad.worker_id).out
     assert words in told
     assert "'acme' (acme-acme 1.2)" in told or where in ("nothing", "limit"), "it is named"
@@ -251,4 +332,4 @@ def test_g7_the_check_of_plugins_shows_it_and_without_plugins_nothing_of_it_is_t
 def agent_with(where: str) -> str:
     """A plugin for an agent that has that fault."""
     parts = {"execute": "pass", "feed": "pass", "end": "pass", "limit": "20.0"}
-    return HEAD + AGENT.format(**parts | {"feed" if where == "blocks" else where: FAULTS[where][0]})
+    return HEAD + AGENT.format(**parts | {"feed" if where in AS_A_PARSER else where: FAULTS[where][0]})

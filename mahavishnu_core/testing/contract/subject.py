@@ -15,6 +15,7 @@ from mahavishnu_core.host import Host, load_plugins
 from mahavishnu_core.markers import hookimpl
 from mahavishnu_core.models import Command, Task, Worker, WorkerStatus, WorkerType
 from mahavishnu_core.settings.suggest import did_you_mean
+from mahavishnu_core.stream.allowance import Allowance
 from mahavishnu_core.testing.reading import Reading, read
 from mahavishnu_core.testing.samples import Sample
 from mahavishnu_core.watch import HookBlocked
@@ -92,7 +93,12 @@ class Subject:
     def events(self, call: Callable[[], Iterable[Event]]) -> list[Event]:
         """What a call of its parser gives. Raises what that raises, and HookBlocked."""
         watch = self.host.watch(self.name, "its parser")
-        return list(call()) if watch is None else watch.run(lambda: list(call()))
+        if watch is None:
+            return list(call())
+        events = watch.run(lambda: Allowance().take(call()))
+        if events is None:
+            raise watch.give_up("it gave more events than its lines can mean")
+        return events
 
     def parts(self, kind: WorkerType, sample: Sample) -> Parts:
         """A sample cut where its agent says that it has ended."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 
 from mahavishnu_cli.recording import Recording, Track, chunks_of
 from mahavishnu_cli.words import counted
 from mahavishnu_core import Exit, Task, Worker
-from mahavishnu_core.errors import PluginError
 from mahavishnu_core.events import Event, Finished, Notice, Raw, Started, TaskEvent
-from mahavishnu_core.stream import StreamReader
+from mahavishnu_core.output import reader_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mahavishnu_core import Parser, WorkerType
+    from mahavishnu_core import WorkerType
     from mahavishnu_core.host import Host
+    from mahavishnu_core.stream import StreamReader
 
 _WORKER, _TASK = "recording", "recording.1"
 _ENDED = Exit(exit_code=0)
@@ -97,10 +97,7 @@ def _events(reader: StreamReader, data: bytes) -> Iterator[Event]:
 def _reader(host: Host, kind: WorkerType) -> StreamReader:
     worker = Worker(_WORKER, kind, Path(), created="")
     task = Task(_TASK, _WORKER, "", 0.0, "", resume=False, created="", directory=Path())
-    parser = cast("Parser | None", host.ask("parse_progress", worker=worker, task=task))
-    if parser is None:
-        raise PluginError(f"no plugin reads the output of agent {kind.agent!r}: is it installed?")
-    return StreamReader(parser, kind.progress_tracking)
+    return reader_of(host, worker, task)[1]
 
 
 def _faults(reader: StreamReader) -> tuple[str, ...]:
