@@ -11,12 +11,13 @@ import attrs
 from mahavishnu_core.keeper.family import boot_id
 from mahavishnu_core.keeper.files import read_record
 from mahavishnu_core.models import JSON, Task, Worker, WorkerStatus
-from mahavishnu_core.text import one_line, redact
+from mahavishnu_core.text import one_line, redact, secret_begun
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mahavishnu_core.state import StateDir
+    from mahavishnu_core.tally import Tally
     from mahavishnu_core.task_run import TaskRun
 
 _ACTIVITY_LENGTH = 200
@@ -71,10 +72,16 @@ def _of_run(base: WorkerReport, run: TaskRun) -> WorkerReport:
     return attrs.evolve(
         base,
         status=run.status,
-        activity=one_line(redact(tally.activity, run.engine.app.secrets), _ACTIVITY_LENGTH),
+        activity=activity_of(tally, run.engine.app.secrets),
         tokens=usage.tokens.total if usage else None,
         cost_usd=usage.cost_usd if usage else None,
     )
+
+
+def activity_of(tally: Tally, secrets: tuple[str, ...]) -> str:
+    """The last words that were seen, on one line and without a secret or the beginning of one."""
+    words = redact(tally.activity, secrets)
+    return one_line(words[: len(words) - secret_begun(words, secrets)][-_ACTIVITY_LENGTH:])
 
 
 def _of_files(base: WorkerReport, state: StateDir, task: Task) -> WorkerReport:

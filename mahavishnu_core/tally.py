@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _TEXT_LIMIT = 16 * 1024 * 1024
 """Characters of an unfinished answer that are kept; the whole is in the task's output file."""
-_ACTIVITY_LENGTH = 200
+_ACTIVITY_LENGTH = 4096
+"""Characters of the last words that are kept: far more than are shown, so that no secret is cut in those."""
 _ERROR_LENGTH = 1000
 """Characters of an error that is kept though a later result decides."""
 _BLOCK = 1024

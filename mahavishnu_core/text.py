@@ -51,9 +51,22 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
     return text
 
 
+def secret_begun(text: str, secrets: tuple[str, ...]) -> int:
+    """How many characters at the end of a text may be the beginning of a secret that goes on after it."""
+    found, last = 0, text[-1:]
+    for secret in secrets if text else ():
+        size = secret.rfind(last, 0, -1) + 1
+        while size > found and not text.endswith(secret[:size]):
+            size = secret.rfind(last, 0, size - 1) + 1
+        found = max(found, size)
+    return found
+
+
 def redact_all(record: dict[str, JSON], secrets: tuple[str, ...]) -> dict[str, JSON]:
-    """A record with the secrets taken out of every text in it."""
-    return {name: _redact_value(value, secrets) for name, value in record.items()} if secrets else record
+    """A record with the secrets taken out of every text in it, keys too."""
+    if not secrets:
+        return record
+    return {redact(name, secrets): _redact_value(value, secrets) for name, value in record.items()}
 
 
 def _redact_value(value: JSON, secrets: tuple[str, ...]) -> JSON:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mahavishnu_core.text import one_line, printable, redact, secrets_in
+from mahavishnu_core.text import one_line, printable, redact, secret_begun, secrets_in
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,10 @@ def test_a_secret_is_taken_out_wherever_it_stands_and_one_in_another_leaves_noth
 
 def test_without_secrets_nothing_is_taken_out():
     assert redact("text", ()) == "text"
+
+
+@given(st.text("ab", max_size=8), st.lists(st.text("ab", min_size=1, max_size=6), max_size=3).map(tuple))
+def test_the_beginning_of_a_secret_is_the_longest_end_that_a_secret_begins_with(text, secrets):
+    ends = [text[-size:] for size in range(1, len(text) + 1)]
+    begun = [end for end in ends if any(secret.startswith(end) and secret != end for secret in secrets)]
+    assert secret_begun(text, secrets) == max(map(len, begun), default=0)

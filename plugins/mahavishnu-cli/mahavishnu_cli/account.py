@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import attrs
 
 from mahavishnu_core import Exit, Task, Worker, WorkerResult, WorkerStatus, WorkerType
-from mahavishnu_core.report import WorkerReport
+from mahavishnu_core.report import WorkerReport, activity_of
 from mahavishnu_core.tally import Tally
+from mahavishnu_core.text import secrets_in
 from mahavishnu_core.verdict import Seen, result_of
 
 _UNSEEN = Exit()
@@ -32,7 +34,7 @@ class Account:
             self.worker_type,
             WorkerStatus.RUNNING,
             self.task_id,
-            activity=self.tally.activity,
+            activity=activity_of(self.tally, secrets_in(os.environ)),
             tokens=usage.tokens.total if usage else None,
             cost_usd=usage.cost_usd if usage else None,
         )

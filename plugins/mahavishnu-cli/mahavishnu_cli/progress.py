@@ -10,8 +10,8 @@ import attrs
 import trio
 
 from mahavishnu_cli.notices import NoticeLines
-from mahavishnu_cli.show import Style, event_printer, outcome
-from mahavishnu_cli.streams import output, say
+from mahavishnu_cli.show import Style, outcome
+from mahavishnu_cli.streams import emit_json_line, output, say
 from mahavishnu_cli.transcript import main_argument
 from mahavishnu_core.events import Notice, TaskEvent, ToolCall
 from mahavishnu_core.events import Progress as ProgressEvent
@@ -20,6 +20,7 @@ from mahavishnu_core.text import one_line, redact
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from mahavishnu_cli.redaction import Redactor
     from mahavishnu_core import WorkerResult
     from mahavishnu_core.report import WorkerReport
 
@@ -45,9 +46,6 @@ class Watched(Reports, Protocol):
 class Progress(Protocol):
     """Told what happens; ``run`` shows it until it is cancelled."""
 
-    begun: set[str]
-    """Workers given a task here. No others' events are shown, though what they have left is settled here."""
-
     def begin(self, worker_id: str) -> None:
         """A worker has been given a task."""
         ...
@@ -70,20 +68,51 @@ def open_progress(watched: Watched, total: int, style: Style, secrets: tuple[str
     def observe(observer: Observer) -> None:
         watched.observe(lambda item: observer(item) if item.worker_id in begun else None)
 
-    if style == "jsonl":
-        observe(event_printer(secrets))
+    progress: Progress
     if on_terminal() and not (style == "jsonl" and output().isatty()):
         from mahavishnu_cli.view import LiveView
 
-        return LiveView(watched, total, begun)
-    lines = Lines(watched, begun, secrets)
-    observe(lines.observe)
-    return lines
+        progress = LiveView(watched, total, begun)
+    else:
+        progress = lines = Lines(watched, begun, secrets)
+        observe(lines.observe)
+    if style == "jsonl":
+        from mahavishnu_cli.redaction import Redactor
+
+        progress = printing = Printing(progress, Redactor(secrets))
+        observe(printing.observe)
+    return progress
 
 
 def on_terminal() -> bool:
     """Whether standard error is a terminal on which the cursor can be moved."""
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+@attrs.define(eq=False)
+class Printing:
+    """Every event as a line of JSON on standard output, beside what is shown anyway."""
+
+    _shown: Progress
+    _redactor: Redactor
+
+    def begin(self, worker_id: str) -> None:
+        self._shown.begin(worker_id)
+
+    def observe(self, item: TaskEvent) -> None:
+        for record in self._redactor.add(item):
+            emit_json_line(record)
+
+    def end(self, result: WorkerResult) -> None:
+        for record in self._redactor.rest(str(result.metadata.get("task_id"))):
+            emit_json_line(record)
+        self._shown.end(result)
+
+    def notice(self, text: str) -> None:
+        self._shown.notice(text)
+
+    async def run(self) -> None:
+        await self._shown.run()
 
 
 @attrs.define(eq=False)

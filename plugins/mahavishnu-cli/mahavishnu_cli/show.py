@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from mahavishnu_cli.streams import emit, emit_json, emit_json_line
 from mahavishnu_cli.words import duration
 from mahavishnu_core.errors import UsageError
-from mahavishnu_core.text import redact_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mahavishnu_core import WorkerResult
-    from mahavishnu_core.events import TaskEvent
 
 Style: TypeAlias = Literal["text", "json", "jsonl"]
 
@@ -49,13 +47,6 @@ def finish(results: Sequence[WorkerResult], style: Style) -> None:
     if style == "text":
         successful = sum(result.is_success() for result in results)
         emit(f"{successful} successful, {len(results) - successful} failed")
-
-
-def event_printer(secrets: tuple[str, ...]) -> Callable[[TaskEvent], None]:
-    """An observer that prints each event as one line of JSON, secrets taken out."""
-    from mahavishnu_core.events import to_dict
-
-    return lambda item: emit_json_line(redact_all(to_dict(item), secrets))
 
 
 def outcome(result: WorkerResult) -> str:

@@ -15,7 +15,6 @@ from mahavishnu_cli.streams import emit_bytes, emit_json, say
 from mahavishnu_cli.transcript import Transcript
 from mahavishnu_core.errors import PluginError, UnknownTask, UsageError
 from mahavishnu_core.pieces import open_file
-from mahavishnu_core.text import redact_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,12 +113,15 @@ def _print_transcript(start: Start, task: Task) -> None:
 
 
 def _print_json(start: Start, task: Task) -> None:
-    from mahavishnu_core.events import TaskEvent, to_dict
+    from mahavishnu_cli.redaction import Redactor
+    from mahavishnu_core.events import TaskEvent
     from mahavishnu_core.output import events_so_far
 
-    events = chain.from_iterable(events_so_far(start.app, task))
-    items = (TaskEvent(task.worker_id, task.task_id, seq, event) for seq, event in enumerate(events, 1))
-    told: list[JSON] = [redact_all(to_dict(item), start.secrets) for item in items]
+    redactor = Redactor(start.secrets)
+    told: list[JSON] = []
+    for seq, event in enumerate(chain.from_iterable(events_so_far(start.app, task)), 1):
+        told += redactor.add(TaskEvent(task.worker_id, task.task_id, seq, event))
+    told += redactor.rest(task.task_id)
     status = start.state.status(task).value
     emit_json({"worker_id": task.worker_id, "task_id": task.task_id, "status": status, "events": told})
 
