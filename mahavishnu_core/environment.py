@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fnmatch import translate
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mahavishnu_core.nesting import DEPTH, depth_of
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from mahavishnu_core.models import Command
 
+_STATE_DIR = "MAHAVISHNU_STATE_DIR"
 ALLOWED = (
     "COLORTERM",
     "HOME",
@@ -22,6 +24,7 @@ ALLOWED = (
     "LANGUAGE",
     "LC_*",
     "LOGNAME",
+    _STATE_DIR,
     "NODE_EXTRA_CA_CERTS",
     "NO_PROXY",
     "PATH",
@@ -52,6 +55,8 @@ class CallersEnvironment:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
+        if given := environ.get(_STATE_DIR):  # a worker runs elsewhere
+            self._environ[_STATE_DIR] = str(Path(given).absolute())
         self._depth = str(depth_of(environ) + 1)
         self._passed: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, str]] = {}
         """By what commands ask for and refuse: few kinds of commands, many tasks."""

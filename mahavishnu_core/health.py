@@ -30,7 +30,7 @@ class Check:
 
 @attrs.frozen
 class Health:
-    """``status`` is ``degraded`` when no slot is free, something is left over, or a storage lags behind.
+    """``status`` is ``degraded`` when no slot is free, something is left over or damaged, or a storage lags.
 
     A storage that has taken everything and cannot send it on lags behind when that is a fault.
     """
@@ -50,6 +50,8 @@ class Health:
     """Plugins that could not say what is left over, each with the reason."""
     not_mirrored: tuple[Backlog, ...] = ()
     """Storages in which results wait to be sent to where they keep them, and those whose sending fails."""
+    damaged: tuple[str, ...] = ()
+    """Files of workers that cannot be read."""
 
     def to_dict(self) -> dict[str, JSON]:
         fields = attrs.asdict(self)
@@ -65,7 +67,9 @@ def take_health(
     pending = in_slots.count(WorkerStatus.PENDING)
     running = len(in_slots) - pending
     not_mirrored = tuple(each for each in backlogs if each.count or each.is_failing)
-    lacking = not_stored or swept.leftovers or swept.failures or any(each.is_failing for each in not_mirrored)
+    damaged = tuple(state.damaged_workers())
+    faults = (not_stored, swept.leftovers, swept.failures, damaged)
+    lacking = any(faults) or any(each.is_failing for each in not_mirrored)
     return Health(
         status="degraded" if lacking or running >= max_concurrent else "healthy",
         workers_active=len(state.workers()),
@@ -77,6 +81,7 @@ def take_health(
         leftovers=tuple(map(str, swept.leftovers)),
         not_swept=swept.failures,
         not_mirrored=not_mirrored,
+        damaged=damaged,
     )
 
 

@@ -250,10 +250,21 @@ def load_plugins(environ: Mapping[str, str] = os.environ, *, third_party: bool =
     from mahavishnu_core import builtin
 
     host.add_own("core", builtin)
-    for entry in sorted(discover(), key=_right_to_name) if third_party else ():
+    entries = sorted(discover(), key=_right_to_name) if third_party else []
+    for entry in entries:
         if names is None or entry.name in names:
             host.load(entry)
+    if names is not None and third_party:
+        host.refused += _not_installed(names, {entry.name for entry in entries})
     return host
+
+
+def _not_installed(names: set[str], installed: set[str]) -> Iterable[Refused]:
+    from mahavishnu_core.settings.suggest import did_you_mean
+
+    for name in sorted(names - installed - {""}):
+        reason = f"no plugin of that name is installed{did_you_mean(name, installed)}"
+        yield Refused(name, "MAHAVISHNU_PLUGINS", reason)
 
 
 def host_of(plugins: Mapping[str, object]) -> Host:

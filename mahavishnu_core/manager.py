@@ -12,7 +12,7 @@ from mahavishnu_core import asking, standing
 from mahavishnu_core.app import App, load_app
 from mahavishnu_core.dispatch import find_again, launch, require_program, spawn_all
 from mahavishnu_core.engine import Engine, Listener, Observer, StorageFailure, open_engine
-from mahavishnu_core.errors import AlreadyGiven, MahavishnuError, PluginError, UnknownWorker, UsageError
+from mahavishnu_core.errors import AlreadyGiven, MahavishnuError, PluginError, UsageError
 from mahavishnu_core.health import Health, take_health
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.nesting import require_shallow
@@ -20,6 +20,7 @@ from mahavishnu_core.recovery import recover
 from mahavishnu_core.report import WorkerReport, report
 from mahavishnu_core.slots import Slot, within_bounds
 from mahavishnu_core.task_run import LOOK_LATEST, TERM_GRACE, TaskRun, checked_prompt, take_up
+from mahavishnu_core.verdict import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -265,8 +266,7 @@ class WorkerManager:
         try:
             return await self.execute_task(worker_id, prompt, timeout_seconds=timeout_seconds)
         except UsageError as error:
-            reason = "unknown_worker" if isinstance(error, UnknownWorker) else "refused"
-            return WorkerResult(worker_id, WorkerStatus.FAILED, error=str(error), metadata={"reason": reason})
+            return refusal(worker_id, error)
 
     async def cancel_tasks(self, grace_seconds: float = TERM_GRACE) -> None:
         """End all tasks that are carried out or followed here; each returns its result to its own caller."""

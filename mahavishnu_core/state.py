@@ -326,6 +326,31 @@ class StateDir:
             publish(path, result.to_dict())  # in place of what a power cut has left
         return result
 
+    # --- what is damaged
+
+    def damaged_workers(self) -> Iterator[str]:
+        """The files of workers that are there and cannot be read: of those workers nothing else is known."""
+        for worker_id in names(f"{self.root}/workers"):
+            path = f"{self._worker_dir(worker_id)}/worker.json"
+            try:
+                self.worker(worker_id)
+            except UnknownWorker:
+                if os.path.lexists(path):  # else it is being made right now
+                    yield path
+
+    def damaged_tasks(self) -> Iterator[str]:
+        """The same of tasks and of their results. All there are is read."""
+        for worker_id in names(f"{self.root}/workers"):
+            for task_id in names(self._tasks_dir(worker_id)):
+                directory = f"{self._tasks_dir(worker_id)}/{task_id}"
+                try:
+                    is_whole = self.result(self.task(task_id)) is not None
+                except UnknownTask:
+                    yield f"{directory}/task.json"
+                else:
+                    if not is_whole and os.path.lexists(f"{directory}/result.json"):
+                        yield f"{directory}/result.json"
+
     # --- what is stored where
 
     def is_stored(self, task: Task, storage: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from mahavishnu_core.errors import MahavishnuError, UnknownWorker
 from mahavishnu_core.models import JSON, Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.text import redact, redact_all
 
@@ -47,6 +48,12 @@ class Verdict:
     reason: str | None = None
     error: str | None = None
     warnings: tuple[str, ...] = ()
+
+
+def refusal(worker_id: str, error: MahavishnuError) -> WorkerResult:
+    """The result of a task that was never given: its worker is busy, say, or unknown."""
+    reason = "unknown_worker" if isinstance(error, UnknownWorker) else "refused"
+    return WorkerResult(worker_id, WorkerStatus.FAILED, error=str(error), metadata={"reason": reason})
 
 
 def judge(seen: Seen, timeout_seconds: float) -> Verdict:

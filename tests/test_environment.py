@@ -36,9 +36,16 @@ def test_k2_a_command_gets_what_everybody_needs_and_the_mark_of_its_task():
         "LC_ALL": "C",
         "XDG_CACHE_HOME": "/home/x/.cache",
         "https_proxy": "http://proxy",
+        "MAHAVISHNU_STATE_DIR": "/state",
         "MAHAVISHNU_TASK": "w1.2",
         "MAHAVISHNU_DEPTH": "1",
     }
+
+
+def test_a_worker_finds_the_callers_state_directory_from_wherever_it_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = CallersEnvironment({"MAHAVISHNU_STATE_DIR": "state"}).compose(COMMAND, "w1.2")
+    assert given["MAHAVISHNU_STATE_DIR"] == str(tmp_path / "state")
 
 
 def test_a_vendors_variables_go_to_its_own_command_only():
@@ -74,7 +81,7 @@ def test_nobody_can_forge_the_mark():
 def test_no_worker_gets_our_own_keys_whoever_lets_them_in(pattern):
     given = CallersEnvironment(CALLER).compose(Command(argv=("x",), pass_env=(pattern,)), "w1.2")
     assert not given.keys() & {"MAHAVISHNU_MCP_TOKEN", "MAHAVISHNU_SESSION_BUDDY_TOKEN"}
-    assert ("MAHAVISHNU_STATE_DIR" in given) == (pattern == "MAHAVISHNU_*")
+    assert given["MAHAVISHNU_STATE_DIR"] == "/state"
 
 
 @pytest.mark.parametrize(("callers", "commands"), [("", "1"), ("1", "2"), ("9", "10"), ("junk", "1")])

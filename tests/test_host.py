@@ -202,7 +202,17 @@ def test_a_program_may_do_without_plugins_of_others(site):
 
 def test_a_plugin_that_is_not_asked_for_is_not_even_imported(site):
     site.install("bad", "raise SystemExit\n")
+    site.install("other")
     assert load_plugins({"MAHAVISHNU_PLUGINS": "other"}).refused == []
+
+
+def test_a_plugin_that_is_asked_for_and_not_installed_is_named(site):
+    site.install("other")
+    (refused,) = load_plugins({"MAHAVISHNU_PLUGINS": "othr"}).refused
+    assert str(refused) == (
+        "plugin 'othr' (MAHAVISHNU_PLUGINS) not loaded: no plugin of that name is installed "
+        "(did you mean 'other'?)"
+    )
 
 
 # --- when they are called

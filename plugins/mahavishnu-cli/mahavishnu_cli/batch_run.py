@@ -12,6 +12,7 @@ import trio
 from mahavishnu_cli.streams import complain
 from mahavishnu_core import WorkerResult, WorkerStatus
 from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.verdict import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,9 +96,7 @@ class BatchRun:
         except MahavishnuError as error:
             self._complain(f"item {item.name}", str(error))
             self.statuses.append(error.exit_status)
-            result = WorkerResult(
-                item.worker_id or "", WorkerStatus.FAILED, error=str(error), metadata={"reason": "refused"}
-            )
+            result = refusal(item.worker_id or "", error)
         if result is not None:
             self._plan.taken[item.key] = _marked(item, result)
 

@@ -72,6 +72,16 @@ def check_state(state: StateDir) -> Iterator[Check]:
     is_up = _keeper_runs(state.root)
     detail = "running" if is_up else "not running; it starts when there is something to keep"
     yield Check("keeper", "ok", detail)
+    yield from _check_records(state)
+
+
+def _check_records(state: StateDir) -> Iterator[Check]:
+    """Files of workers and tasks that a power cut, a bad disk or a command has damaged."""
+    for path in (*state.damaged_workers(), *state.damaged_tasks()):
+        is_result = path.endswith("result.json")
+        what = "its task counts as one without a result" if is_result else "what it is of is left out"
+        advice = f"mend it from a backup, or move its directory away: {Path(path).parent}"
+        yield Check("records", "warning", f"{path} is damaged: {what}", advice)
 
 
 def _files(root: Path) -> Iterator[os.DirEntry[str]]:

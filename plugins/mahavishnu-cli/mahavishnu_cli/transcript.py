@@ -38,6 +38,8 @@ _ARGUMENT_WIDTH = 120
 _RESULT_LINES = 12
 _STDERR_LINES = 20
 _HEAD = 200
+_SAID_BY_THE_END = {"exit_status", "signal"}
+"""What a parser makes of an exit: the last line says it."""
 
 
 @attrs.define(eq=False)
@@ -110,7 +112,7 @@ def _piece(event: Event) -> str | None:
             return _indented(f"{kind}: {text}", "* ")
         case Progress(words=words) if words:
             return _indented(words, "% ")
-        case Finished(success=False, reason=reason):
+        case Finished(success=False, reason=reason) if reason not in _SAID_BY_THE_END:
             return f"--- the agent reports a failure ({one_line(reason or 'it does not say why')})"
         case Oversize(size=size, head=head):
             return f"* a line of {size} bytes, not shown; it begins: {one_line(head, _HEAD)}"

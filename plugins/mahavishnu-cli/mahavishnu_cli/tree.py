@@ -7,8 +7,13 @@ from mahavishnu_cli.lazy import LazyCommand, LazyGroup
 _HOME = "mahavishnu_cli.commands"
 
 
-def _group(name: str, text: str, *commands: LazyCommand) -> LazyGroup:
-    return LazyGroup(name, commands={command.name or "": command for command in commands}, help=text)
+def _group(name: str, text: str, line: str, *commands: LazyCommand) -> LazyGroup:
+    return LazyGroup(
+        name,
+        commands={command.name or "": command for command in commands},
+        help=text,
+        epilog=f"\b\nExample:\n  mahavishnu {name} {line}",
+    )
 
 
 def _lazy(name: str, place: str, summary: str) -> LazyCommand:
@@ -18,6 +23,7 @@ def _lazy(name: str, place: str, summary: str) -> LazyCommand:
 WORKERS = _group(
     "workers",
     "Run workers: give them tasks, watch, collect, close.",
+    "execute --type shell --count 3 --prompt 'make test'",
     _lazy("execute", "execute:execute", "Give workers a prompt and wait for the results."),
     _lazy("batch", "batch:batch", "Carry out the tasks of a file; go on where it stopped."),
     _lazy("spawn", "spawn:spawn", "Make workers ready, and print their ids."),
@@ -32,6 +38,7 @@ WORKERS = _group(
 RESULTS = _group(
     "results",
     "Find, show and store the results of tasks.",
+    "search 'REST API'",
     _lazy("search", "stored:search", "Search the stored results for words."),
     _lazy("show", "stored:show", "Show one result whole, with the evidence for it."),
     _lazy("sync", "stored:sync", "Store what some storage does not have yet, and send what waits in one."),
@@ -39,6 +46,7 @@ RESULTS = _group(
 PLUGINS = _group(
     "plugins",
     "See which plugins take part, and which do not.",
+    "list",
     _lazy("list", "plugins:list_plugins", "List the plugins, loaded and refused."),
     _lazy("check", "plugins_check:check", "Check an installed plugin: does it keep the contract?"),
     _lazy("new", "plugins_new:new", "Write a plugin for an agent of your own, to begin with."),
@@ -46,6 +54,7 @@ PLUGINS = _group(
 CONFIG = _group(
     "config",
     "See and change the settings.",
+    "set worker_default_type terminal-claude",
     _lazy("show", "config:show", "Show the settings that hold, and where each comes from."),
     _lazy("check", "config:check", "Check all settings files."),
     _lazy("path", "config:path", "List the directories in which settings are looked for."),

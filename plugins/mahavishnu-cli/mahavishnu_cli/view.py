@@ -92,7 +92,7 @@ class LiveView:
         room = max(console.height - _FRAME, 1)
         reports = self._reports.monitor_workers(list(self._running)[:room])
         left = room - len(reports)
-        picture = _grid("worker", "type", "state", "time", "activity", "tokens", "cost")
+        picture = _grid("worker", "type", "status", "time", "activity", "tokens", "cost")
         for report in (*list(self._ended)[-left:], *reports) if left else reports:
             picture.add_row(*_row(report))
         picture.caption = self._caption()

@@ -79,6 +79,13 @@ class Home:
             options["stdin"] = subprocess.PIPE
         return self.finish(self.start(*arguments, **options), given)
 
+    def in_shell(self, line: str) -> Ran:
+        """Run a line of a shell, in which ``mahavishnu`` is the installed program."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        path = f"{PROGRAM.parent}:{os.environ['PATH']}"
+        command = ["/bin/sh", "-c", line]
+        return self.finish(subprocess.Popen(command, env={**os.environ, "PATH": path}, text=True, **pipes))
+
     def detach(self, prompt: str) -> dict[str, str]:
         """Have a shell worker begin a task that goes on by itself; its worker_id and task_id."""
         (task,) = self.execute(prompt, "--detach", "--json").json

@@ -24,7 +24,11 @@ import pytest
         (["workers", "spawn", "-t", ""], 2, "unknown worker type ''"),
         (["workers", "execute", "-t", "shell", "-p", " \n"], 2, "the prompt is empty"),
         (["workers", "execute", "-t", "shell"], 2, "either with --prompt or with --prompt-file"),
-        (["workers", "execute", "-p", "x", "--prompt-file", "y"], 2, "either with --prompt or"),
+        (
+            ["workers", "execute", "-p", "x", "--prompt-file", "y"],
+            2,
+            "--prompt and --prompt-file exclude each other",
+        ),
         (["workers", "execute", "--prompt-file", "nowhere"], 2, "'nowhere' cannot be read"),
         (["workers", "execute", "-t", "shell", "-p", "x", "--json", "--jsonl"], 2, "exclude each other"),
         (["workers", "execute", "-t", "shell", "-p", "x", "--detach", "--jsonl"], 2, "--detach"),
@@ -136,3 +140,43 @@ def test_a_traceback_is_shown_only_on_demand(home, monkeypatch):
     )
     assert "Traceback" in home.run("--debug", "workers", "list").err
     assert "UnknownWorker" in home.run("--debug", "workers", "logs", "nope").err
+
+
+def test_a_damaged_record_of_a_worker_is_told_and_hides_no_other(home):
+    ids = [home.execute("true", "--json").json[0]["worker_id"] for _ in range(2)]
+    (home.state / "workers" / ids[0] / "worker.json").write_text("{")
+    listed = home.run("workers", "list", "--json")
+    assert [each["worker_id"] for each in listed.json] == ids[1:]
+    assert "1 worker cannot be read: see 'mahavishnu doctor'" in listed.err
+    health = home.run("workers", "health", "--json").json
+    assert (health["status"], len(health["damaged"])) == ("degraded", 1)
+    assert f"{ids[0]}/worker.json' is damaged" in home.run("workers", "logs", ids[0]).err
+    assert f"{ids[0]}/worker.json is damaged: what it is of is left out" in home.run("doctor").out
+
+
+@pytest.mark.parametrize("name", ["task.json", "result.json"])
+def test_doctor_names_damaged_records_of_tasks(home, name):
+    (result,) = home.execute("true", "--json").json
+    task_id = result["metadata"]["task_id"]
+    path = home.state / "workers" / result["worker_id"] / "tasks" / task_id / name
+    path.write_text("[]")
+    assert f"{path} is damaged" in home.run("doctor").out
+    shown = home.run("results", "show", task_id)
+    assert (shown.status, "Traceback" in shown.err) == (2 if name == "task.json" else 1, False)
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0 1 2"])
+def test_a_command_whose_streams_are_closed_does_its_work(home, closed):
+    """What is opened next must not take their place: a result would be written into it."""
+    closing = " ".join(f"{number}>&-" for number in closed.split())
+    ran = home.in_shell(f"mahavishnu workers execute -t shell -n 1 -p 'echo done' --json {closing}")
+    assert (ran.status, "internal error" in ran.err) == (0, False)
+    (result,) = home.run("workers", "results", "--json").json
+    assert result["output"] == "done"
+    if "1" not in closed:
+        assert ran.json[0]["output"] == "done"
+
+
+def test_without_standard_input_a_prompt_from_there_is_empty(home):
+    ran = home.in_shell("mahavishnu workers execute -t shell -n 1 --prompt-file - <&-")
+    assert (ran.status, "the prompt is empty" in ran.err) == (2, True)

@@ -192,3 +192,25 @@ def test_commands_types_workers_and_tasks_are_completed(home):
     assert {"terminal-claude", "terminal-qwen"} <= set(types)
     assert _completed(home, f"mahavishnu workers close {worker_id[:3]}") == [worker_id]
     assert _completed(home, f"mahavishnu results show {worker_id}.") == [f"{worker_id}.1"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("{name: mine, agent: claud}", "did you mean 'claude'?"),
+        ("{name: mine, agent: shell, place: moon}", "'moon'"),
+    ],
+)
+def test_a_worker_type_of_ones_own_that_cannot_be_used_is_not_right(home, entry, reason):
+    home.write("conf/ecosystem.yaml", f"workers:\n  - {entry}\n")
+    ran = home.run("--config", "conf", "config", "check")
+    assert (ran.status, ran.out) == (3, "")
+    assert "worker type 'mine' is not available: " in ran.err
+    assert reason in ran.err
+
+
+def test_a_default_type_that_is_unknown_is_not_right(home):
+    home.run("config", "set", "worker_default_type", "shel")
+    ran = home.run("config", "check")
+    assert (ran.status, ran.out) == (2, "")
+    assert "did you mean 'shell'?" in ran.err

@@ -84,7 +84,8 @@ def test_a_busy_worker_is_refused_and_the_others_do_their_work(home, waiting, be
     gate.let_in()
     assert ran.status == 2
     assert f"worker {busy!r} is busy" in ran.err
-    assert [(result["worker_id"], result["output"]) for result in ran.json] == [(idle, "hi")]
+    assert [(result["worker_id"], result["output"]) for result in ran.json] == [(busy, None), (idle, "hi")]
+    assert ran.json[0]["metadata"] == {"reason": "refused"}
     assert home.run("workers", "monitor", busy).status == 0
 
 
@@ -165,6 +166,7 @@ def test_health_counts_workers_and_tasks(home):
         "not_stored": [],
         "leftovers": [],
         "not_swept": [],
+        "damaged": [],
         "not_mirrored": [],
     }
     assert home.run("workers", "health").out.startswith("healthy: 1 ")
@@ -228,3 +230,11 @@ def test_json_is_ascii_whatever_a_worker_says(home, form):
     ran = home.execute("printf '\\342\\200\\256\\302\\233 \\303\\251\\n'", form)
     assert ran.out.isascii()
     assert json.loads(ran.out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("prompt", ["-n foo", "-", "+x", "--version"])
+def test_a_command_line_is_one_whatever_it_begins_with(home, prompt):
+    (result,) = home.execute(prompt, "--json").json
+    assert f"{prompt.split()[0]}: " in result["error"]
+    assert "not found" in result["error"]
+    assert home.run("results", "show", result["worker_id"], "--json").json["prompt"] == prompt

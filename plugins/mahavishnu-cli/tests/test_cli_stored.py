@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -186,3 +187,11 @@ def test_what_several_storages_find_is_shown_once_where_the_first_has_it(home, p
     first, second = {"first": 1, "last": 2}, {"first": 3, "last": 3}
     assert told == [("t.1", "one"), (first, "one"), (second, "one"), ("t.2", "two")]
     assert len(home.script("results", "search", "x", "--limit", "2", "--json").json) == 2
+
+
+def test_evidence_is_shown_as_json_and_an_unknown_cost_once(home):
+    (result,) = home.execute("exit 3", "--json").json
+    out = home.run("results", "show", result["worker_id"]).out
+    (line,) = [line for line in out.splitlines() if line.startswith("  evidence: results = ")]
+    assert json.loads(line.partition(" = ")[2])[0]["reason"] == "exit_status"
+    assert "cost:       unknown\n" in out

@@ -113,3 +113,11 @@ def test_a_list_without_open_tasks_needs_no_plugin(home):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "completed" in done.stdout
     assert {"trio", "pluggy", "mahavishnu_shell"}.isdisjoint(json.loads(done.stderr))
+
+
+@pytest.mark.parametrize("group", ["workers", "results", "plugins", "config"])
+def test_the_help_of_a_group_has_an_example_that_is_a_command(home, group):
+    out = home.run(group, "--help").out
+    example = out.partition("Example:\n")[2].strip()
+    assert example.startswith(f"mahavishnu {group} ")
+    assert home.run(group, example.split()[2], "--help").status == 0

@@ -65,7 +65,8 @@ def main() -> None:
     app = load_app(config_dir=Path(config_dir) if config_dir else None)
     watcher = Watcher(app, app.state.worker(worker_id), options, output)
     draft = Path(directory, "shim.json.part")
-    draft.write_text(_BLANK)  # now: in the end the disk may be full
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(_BLANK)  # now: in the end the disk may be full
     try:
         report = trio.run(watcher.run)
     except BaseException as error:

@@ -38,7 +38,9 @@ def execute(worker: Worker, task: Task) -> Command | None:
     from mahavishnu_core import Command
     from mahavishnu_core.templates import words
 
-    return Command(argv=(*words(worker.type.command_template or _DEFAULT), task.prompt))
+    # a shell would take it for options of its own; to a space before it no command line gives a meaning
+    line = f" {task.prompt}" if task.prompt.startswith(("-", "+")) else task.prompt
+    return Command(argv=(*words(worker.type.command_template or _DEFAULT), line))
 
 
 @hookimpl

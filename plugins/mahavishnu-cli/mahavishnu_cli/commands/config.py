@@ -11,10 +11,11 @@ import attrs
 import click
 
 from mahavishnu_cli.options import example, json_option
-from mahavishnu_cli.streams import emit, emit_json, say
+from mahavishnu_cli.streams import complain, emit, emit_json, say
 from mahavishnu_cli.table import table
 from mahavishnu_cli.words import counted
 from mahavishnu_core import settings as core
+from mahavishnu_core.errors import MissingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,14 +85,28 @@ def _text(value: JSON) -> str:
 def check(start: Start) -> int:
     """Check all settings files.
 
-    Every fault is said, with its file and key; exit status 2 if there is one.
+    Every fault is said, with its file and key; exit status 2 if there is one, 3 if a worker type that they
+    name cannot be used since its plugin is missing.
     """
     found, types = start.settings, start.catalog.entries
+    start.catalog.get(found.worker_default_type)
+    own = _named_by_user(start)
+    unusable = [entry for entry in types if entry.type.name in own and entry.unavailable]
+    for entry in unusable:
+        complain(f"worker type {entry.type.name!r} is not available: {entry.unavailable}")
+    if unusable:
+        return MissingError.exit_status
     files = [path for directory in _directories(start) for path in _files(directory)]
     emit(f"the settings are right: {counted(len(files), 'file')}, {counted(len(types), 'worker type')}")
-    default = found.worker_default_type
-    start.catalog.get(default)
     return 0
+
+
+def _named_by_user(start: Start) -> set[str]:
+    """The worker types that settings other than the shipped ones speak of."""
+    shipped = str(_directories(start)[0].path)
+    origins = start.app.loaded.origins.items()
+    found = {key: path for key, path in origins if key.startswith("workers.")}
+    return {key.partition(".")[2] for key, path in found.items() if not path.startswith(shipped)}
 
 
 @click.command("path", epilog=example("mahavishnu config path", "mahavishnu config path --json"))

@@ -18,6 +18,7 @@ from mahavishnu_cli.progress import on_terminal, open_progress
 from mahavishnu_cli.show import Style, finish, style_of
 from mahavishnu_cli.streams import complain, emit, emit_json, say
 from mahavishnu_core.errors import UsageError
+from mahavishnu_core.verdict import refusal
 
 if TYPE_CHECKING:
     from mahavishnu_cli.signals import Interrupts
@@ -111,8 +112,10 @@ def execute(
 
 def read_prompt(prompt: str | None, file: str | None) -> str:
     """The prompt, byte for byte as it was given. Raises UsageError."""
-    if (prompt is None) == (file is None):
+    if prompt is None and file is None:
         raise click.UsageError("say what to do: either with --prompt or with --prompt-file")
+    if prompt is not None and file is not None:
+        raise click.UsageError("--prompt and --prompt-file exclude each other")
     if file is not None:
         prompt = _read(file).decode("utf-8", "surrogateescape")
     if not prompt or not prompt.strip():
@@ -169,6 +172,7 @@ async def _see_through(
         except UsageError as error:  # it is busy, say: the others go on
             complain(str(error))
             refusals.append(error)
+            found[worker_id] = refusal(worker_id, error)
         else:
             if result is not None:
                 found[worker_id] = result

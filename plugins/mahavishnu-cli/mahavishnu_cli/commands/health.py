@@ -27,7 +27,8 @@ def health(start: Start, as_json: bool) -> int:
     """Say how the workers are doing, taken together.
 
     It is degraded while every slot is taken, while a storage does not have a result yet or cannot send it on,
-    and while a place holds something for workers that are gone, or cannot say whether it does.
+    while a place holds something for workers that are gone, or cannot say whether it does, and while the
+    file of a worker cannot be read.
     """
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
@@ -55,4 +56,5 @@ def _in_words(found: Health) -> str:
     if found.leftovers:
         lines.append(SWEEP_ADVICE)
     lines += [f"not known what is left over: {failure}" for failure in found.not_swept]
+    lines += [f"damaged, see 'mahavishnu doctor': {path}" for path in found.damaged]
     return "\n".join(lines)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from mahavishnu_cli.options import example, json_option
-from mahavishnu_cli.streams import emit, emit_json, say
+from mahavishnu_cli.streams import complain, emit, emit_json, say
 from mahavishnu_cli.table import table
-from mahavishnu_cli.words import duration
+from mahavishnu_cli.words import counted, duration
 from mahavishnu_core.report import WorkerReport, report
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ def list_workers(start: Start, with_closed: bool, as_json: bool) -> int:
     """
     status, state = start.settle(), start.state
     reports = [report(state, worker, {}) for worker in state.workers(with_closed=with_closed)]
+    damaged = list(state.damaged_workers())
+    if damaged:
+        complain(f"{counted(len(damaged), 'worker')} cannot be read: see 'mahavishnu doctor'")
     if as_json:
         emit_json([each.to_dict() for each in reports])
     elif reports:

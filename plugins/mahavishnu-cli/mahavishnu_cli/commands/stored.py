@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -166,7 +167,7 @@ def _lines(task: Task, prompt: str, result: WorkerResult) -> Iterable[str]:
         "session": told.get("session_id"),
         "model": told.get("model"),
         "tokens": f"{tokens(sum(usage.values()))} {_pairs(usage)}" if usage else None,
-        "cost": f"{cost(cast('float | None', told.get('cost_usd')))} ({told.get('cost_origin')})",
+        "cost": _cost(told),
         "turns": told.get("turns"),
         "tool calls": told.get("tool_calls"),
         "warnings": ", ".join(map(str, cast("list[str]", told.get("warnings") or []))),
@@ -175,7 +176,7 @@ def _lines(task: Task, prompt: str, result: WorkerResult) -> Iterable[str]:
     yield from (_fact(f"{name + ':':12}{value}") for name, value in facts.items() if value not in (None, ""))
     evidence = cast("dict[str, JSON]", told.get("evidence") or {})
     yield from (
-        _fact(f"  evidence: {name} = {value}")
+        _fact(f"  evidence: {name} = {value if isinstance(value, str) else json.dumps(value)}")
         for name, value in evidence.items()
         if value not in (None, "", [])
     )
@@ -183,6 +184,11 @@ def _lines(task: Task, prompt: str, result: WorkerResult) -> Iterable[str]:
     if result.error:
         yield f"\n--- error\n{result.error.rstrip()}"
     yield f"\n--- output\n{(result.output or '').rstrip()}"
+
+
+def _cost(told: dict[str, JSON]) -> str:
+    dollars = cast("float | None", told.get("cost_usd"))
+    return cost(dollars) if dollars is None else f"{cost(dollars)} ({told.get('cost_origin')})"
 
 
 def _fact(text: str) -> str:
