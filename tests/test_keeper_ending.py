@@ -302,3 +302,18 @@ def test_what_cannot_be_ended_is_reported_instead_of_waited_for():
     assert command.next_step(killed_at + kept.GIVE_UP, family)
     record = command.exit_record(30.0, family.values())
     assert (record["survivors"], record["cause"]) == ([f"{1 << 30} stuck"], "wall")
+
+
+def test_one_that_floods_once_it_was_asked_to_end_has_no_grace_left(tmp_path, monkeypatch):
+    sent = []
+    monkeypatch.setattr(kept, "send", lambda number, family: sent.append(number))
+    process = read_process(os.getpid())
+    command = Kept("w.1", str(tmp_path), process, 0.0, 100.0, is_child=True)
+    (tmp_path / "stdout.jsonl").write_bytes(b"said")
+    command.ask_to_end(1.0, "cancelled", 50)
+    os.truncate(tmp_path / "stdout.jsonl", 4 + kept.MOST_AFTER_TERM)
+    command.next_step(2.0, {process.pid: process})
+    assert signal.SIGKILL not in sent
+    os.truncate(tmp_path / "stdout.jsonl", 5 + kept.MOST_AFTER_TERM)
+    command.next_step(3.0, {process.pid: process})
+    assert sent[-1] == signal.SIGKILL

@@ -26,6 +26,8 @@ TERM_GRACE = 5.0
 """Seconds between TERM and KILL at the deadline."""
 MOST_AFTER_TERM = 64 * 1024**2
 """Bytes that a command may still put out once it was asked to end: it says goodbye, or it floods the disk."""
+FULL = 64 * 1024
+"""Bytes: a disk on which fewer are left is full."""
 GIVE_UP = 5.0
 """Seconds after the first KILL at which what still lives is reported instead of waited for."""
 SHIM_PATIENCE = 15.0
@@ -153,8 +155,18 @@ class Kept:
             "error": None,
             "strays": self.strays,
             "survivors": [str(process) for process in survivors],
+            "warnings": ["disk_full"] if _is_disk_full(self.directory) else [],
             **(_reported(self.directory, self.shim) if self.shim else {}),
         }
+
+
+def _is_disk_full(directory: str) -> bool:
+    """Whether what a command has put out last may not have found room."""
+    try:
+        disk = os.statvfs(directory)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < FULL
 
 
 def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Kept:

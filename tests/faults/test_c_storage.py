@@ -24,7 +24,7 @@ from tests.keeping import Fifo
 
 from . import modes
 from .disk import Disk, cannot, small_disk
-from .site import Ran, Site
+from .site import Ran, Site, warnings
 from .sweep import (
     PATIENCE,
     SYNCS,
@@ -140,6 +140,22 @@ def test_c1_on_a_full_disk_nothing_is_lost_and_the_rest_is_stored_when_there_is_
     found = site.run("results", "search", "late", "--json", prefix=seen).results
     assert [(each.status, each.output) for each in found] == [(WorkerStatus.COMPLETED, "late")]
     assert half_files(disk) == []
+
+
+def test_c1_a_result_says_that_there_may_have_been_no_room_for_its_output(
+    site: Site, disk: Disk, gates: tuple[Fifo, Fifo]
+) -> None:
+    line = f"echo late; read _ < {site.root}/gate; head -c 9000 /dev/zero | tr '\\0' x; exit 0"
+    with waiting_on(site, disk, line) as engine:
+        disk.fill()
+        gates[0].let_in()
+        engine.communicate(timeout=PATIENCE)
+    disk.make_room()
+    seen = disk.prefix(site.work)
+    assert shell(site, "echo early", prefix=seen).status == 0
+    results = site.run("workers", "results", "--json", prefix=seen).results
+    told = {str(each.output).split()[0]: warnings(each) for each in results}
+    assert told == {"late": ["disk_full"], "early": []}
 
 
 def test_c1_what_else_runs_when_the_disk_is_full_ends_well(
