@@ -45,7 +45,7 @@ class App:
             from mahavishnu_core.settings import load_settings
 
             self._loaded = load_settings(
-                cwd=_here(), config_dir=self.config_dir, environ=self.environ, overrides=self.overrides
+                cwd=here(), config_dir=self.config_dir, environ=self.environ, overrides=self.overrides
             )
         return self._loaded
 
@@ -115,7 +115,8 @@ def load_app(
     return App(host, StateDir(state_dir_path(environ)), config_dir, environ, overrides or {}, debug)
 
 
-def _here() -> Path:
+def here() -> Path:
+    """The current directory. Raises UsageError where it is gone."""
     try:
         return Path.cwd()
     except FileNotFoundError:

@@ -9,6 +9,7 @@ from mahavishnu_core.settings.load import Loaded, load_settings
 from mahavishnu_core.settings.options import Options, read_options
 from mahavishnu_core.settings.schema import (
     CONCURRENT_WORKERS,
+    MAIN_FIELDS,
     TIMEOUT_SECONDS,
     Name,
     Range,
@@ -22,9 +23,11 @@ from mahavishnu_core.settings.schema import (
     WorkerOverride,
 )
 from mahavishnu_core.settings.trust import trust
+from mahavishnu_core.settings.variables import variable_of
 
 __all__ = [
     "CONCURRENT_WORKERS",
+    "MAIN_FIELDS",
     "TIMEOUT_SECONDS",
     "Loaded",
     "Name",
@@ -45,4 +48,5 @@ __all__ = [
     "settings_dirs",
     "trust",
     "user_config_dir",
+    "variable_of",
 ]

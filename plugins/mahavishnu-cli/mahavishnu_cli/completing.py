@@ -48,6 +48,12 @@ def plugin_names(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     return _items({plugin.name: plugin.source for plugin in load_plugins().loaded}, incomplete)
 
 
+def setting_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from mahavishnu_core.settings import MAIN_FIELDS
+
+    return _items(dict.fromkeys(sorted(MAIN_FIELDS), ""), incomplete)
+
+
 def _state() -> StateDir:
     from mahavishnu_core.state import StateDir, state_dir_path
 

@@ -21,7 +21,7 @@ from mahavishnu_core import WorkerStatus
 from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console
     from rich.live import Live
@@ -46,6 +46,11 @@ _PREVIEW = 200
 _FRAME = 5
 """Lines that are no workers: header, caption, notice, and room for the prompt."""
 _MOST_ENDED = 200
+_LIVE = ("worker", "type", "status", "time", "activity", "tokens", "cost")
+_SUMMARY = ("worker", "status", "time", "tokens", "cost", "reason", "first line")
+_NARROW = 70
+"""Columns of a terminal below which a table has few."""
+_SAYS_LEAST = {"type", "tokens", "cost", "reason"}
 
 
 @attrs.define(eq=False)
@@ -92,9 +97,8 @@ class LiveView:
         room = max(console.height - _FRAME, 1)
         reports = self._reports.monitor_workers(list(self._running)[:room])
         left = room - len(reports)
-        picture = _grid("worker", "type", "status", "time", "activity", "tokens", "cost")
-        for report in (*list(self._ended)[-left:], *reports) if left else reports:
-            picture.add_row(*_row(report))
+        shown = (*list(self._ended)[-left:], *reports) if left else reports
+        picture = _grid(_LIVE, map(_row, shown), console.width)
         picture.caption = self._caption()
         picture.caption_justify = "left"
         return picture
@@ -154,11 +158,9 @@ def _for_a_reader() -> Iterator[None]:
 
 def print_summary(results: Sequence[WorkerResult]) -> None:
     """The table that sums up, on standard error."""
-    summary = _grid("worker", "status", "time", "tokens", "cost", "reason", "first line")
-    for result in results:
-        summary.add_row(*_sum(result))
+    console = _console()
     with _for_a_reader():
-        _console().print(summary)
+        console.print(_grid(_SUMMARY, map(_sum, results), console.width))
 
 
 def _console() -> Console:
@@ -167,11 +169,13 @@ def _console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def _grid(*columns: str) -> Table:
+def _grid(columns: Sequence[str], rows: Iterable[Mapping[str, Text]], width: int) -> Table:
+    """Rows as a table, by the names of its columns. On a narrow terminal those go that say least."""
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, expand=True, header_style="bold")
-    for name in columns:
+    shown = [name for name in columns if width >= _NARROW or name not in _SAYS_LEAST]
+    for name in shown:
         is_long = name in {"activity", "first line"}
         is_number = name in {"time", "tokens", "cost"}
         grid.add_column(
@@ -181,33 +185,35 @@ def _grid(*columns: str) -> Table:
             ratio=1 if is_long else None,
             justify="right" if is_number else "left",
         )
+    for row in rows:
+        grid.add_row(*(row[name] for name in shown))
     return grid
 
 
-def _row(report: WorkerReport) -> tuple[Text, ...]:
-    return (
-        _text(report.worker_id),
-        _text(report.worker_type),
-        _text(report.status.value, _STYLES.get(report.status, "")),
-        _text(words.duration(report.elapsed_seconds)),
-        _text(one_line(report.activity, _PREVIEW)),
-        _text(words.tokens(report.tokens)),
-        _text("" if report.cost_usd is None else words.cost(report.cost_usd)),
-    )
+def _row(report: WorkerReport) -> Mapping[str, Text]:
+    return {
+        "worker": _text(report.worker_id),
+        "type": _text(report.worker_type),
+        "status": _text(report.status.value, _STYLES.get(report.status, "")),
+        "time": _text(words.duration(report.elapsed_seconds)),
+        "activity": _text(one_line(report.activity, _PREVIEW)),
+        "tokens": _text(words.tokens(report.tokens)),
+        "cost": _text("" if report.cost_usd is None else words.cost(report.cost_usd)),
+    }
 
 
-def _sum(result: WorkerResult) -> tuple[Text, ...]:
+def _sum(result: WorkerResult) -> Mapping[str, Text]:
     usage = cast("dict[str, int] | None", result.metadata.get("usage"))
     said = result.output if result.is_success() else result.error
-    return (
-        _text(result.worker_id),
-        _text(result.status.value, _STYLES.get(result.status, "")),
-        _text(words.duration(result.duration_seconds or None)),
-        _text(words.tokens(sum(usage.values())) if usage else "unknown"),
-        _text(words.cost(cast("float | None", result.metadata.get("cost_usd")))),
-        _text(str(result.metadata.get("reason") or "")),
-        _text(one_line((said or "").strip().partition("\n")[0], _PREVIEW)),
-    )
+    return {
+        "worker": _text(result.worker_id),
+        "status": _text(result.status.value, _STYLES.get(result.status, "")),
+        "time": _text(words.duration(result.duration_seconds or None)),
+        "tokens": _text(words.tokens(sum(usage.values())) if usage else "unknown"),
+        "cost": _text(words.cost(cast("float | None", result.metadata.get("cost_usd")))),
+        "reason": _text(str(result.metadata.get("reason") or "")),
+        "first line": _text(one_line((said or "").strip().partition("\n")[0], _PREVIEW)),
+    }
 
 
 def _text(content: str, style: str = "") -> Text:

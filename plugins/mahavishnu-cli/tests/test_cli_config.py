@@ -214,3 +214,25 @@ def test_a_default_type_that_is_unknown_is_not_right(home):
     ran = home.run("config", "check")
     assert (ran.status, ran.out) == (2, "")
     assert "did you mean 'shell'?" in ran.err
+
+
+def test_set_says_when_a_variable_stands_over_it(home, monkeypatch):
+    monkeypatch.setenv("MAHAVISHNU_MAX_CONCURRENT_WORKERS", "3")
+    ran = home.run("config", "set", "max_concurrent_workers", "4")
+    assert (ran.status, "MAHAVISHNU_MAX_CONCURRENT_WORKERS stands over it" in ran.err) == (0, True)
+    assert home.run("config", "set", "worker_default_type", "shell").err == ""
+
+
+def test_switched_off_by_a_variable_is_switched_on_by_that(home, monkeypatch):
+    monkeypatch.setenv("MAHAVISHNU_WORKERS_ENABLED", "false")
+    assert "switch them on with unset MAHAVISHNU_WORKERS_ENABLED" in home.execute("true").err
+
+
+def test_the_path_of_settings_in_a_directory_that_is_gone_is_one_line(home):
+    ran = home.in_shell("mkdir gone && cd gone && rmdir ../gone && mahavishnu config path")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert "the current directory is gone" in ran.err
+
+
+def test_the_names_of_settings_are_completed(home):
+    assert _completed(home, "mahavishnu config set worker_d") == ["worker_default_type"]

@@ -100,3 +100,13 @@ def test_a_file_for_the_results_leaves_the_live_view_on_the_terminal(home, termi
     assert process.wait() == 0
     assert '"output": "hi"' in (home.work / "out.json").read_text()
     assert "completed" in seen
+
+
+def test_a_narrow_terminal_shows_what_says_most(home, terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    process = _start(home, terminal, "execute", "-t", "shell", "-n", "1", "-p", "echo some words")
+    summary = terminal.all().rpartition("first line")[2].splitlines()[1]
+    assert process.wait() == 0
+    (worker,) = home.run("workers", "list", "--json").json
+    assert summary.split() == [worker["worker_id"], "completed", "0.0", "s", "some", "words"]

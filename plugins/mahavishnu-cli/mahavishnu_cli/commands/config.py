@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, cast
 import attrs
 import click
 
+from mahavishnu_cli.completing import setting_names
 from mahavishnu_cli.options import example, json_option
 from mahavishnu_cli.streams import complain, emit, emit_json, say
 from mahavishnu_cli.table import table
 from mahavishnu_cli.words import counted
 from mahavishnu_core import settings as core
+from mahavishnu_core.app import here
 from mahavishnu_core.errors import MissingError
 
 if TYPE_CHECKING:
@@ -134,7 +136,7 @@ def path(start: Start, as_json: bool) -> int:
 
 
 def _directories(start: Start) -> tuple[core.SettingsDir, ...]:
-    return core.settings_dirs(cwd=Path.cwd(), config_dir=start.config_path, environ=os.environ)
+    return core.settings_dirs(cwd=here(), config_dir=start.config_path, environ=os.environ)
 
 
 def _files(directory: core.SettingsDir) -> list[Path]:
@@ -166,7 +168,7 @@ def trust(start: Start) -> int:
         "mahavishnu config set max_concurrent_workers 4",
     ),
 )
-@click.argument("key")
+@click.argument("key", shell_complete=setting_names)
 @click.argument("value")
 def set_value(key: str, value: str) -> int:
     """Change a setting in your own file.
@@ -174,4 +176,7 @@ def set_value(key: str, value: str) -> int:
     Its comments and its order stay.
     """
     emit(f"set {key} in {core.set_value(key, value, environ=os.environ)}")
+    variable = core.variable_of(key)
+    if variable in os.environ:
+        complain(f"note: {variable} stands over it as long as it is set")
     return 0
