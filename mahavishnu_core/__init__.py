@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         debug_log,
         errors,
         events,
+        exits,
         health,
         host,
         models,
@@ -64,6 +65,7 @@ __all__ = [
     "debug_log",
     "errors",
     "events",
+    "exits",
     "health",
     "hookimpl",
     "host",
@@ -104,8 +106,8 @@ _HOME = {
     "hookimpl": "markers",
 }
 _MODULES = frozenset(__all__) - frozenset(_HOME)
-"""Public modules; app, catalog, health, host, nesting, output, pieces, report, settings, standing, state,
-tally and verdict are for frontends."""
+"""Public modules; app, catalog, exits, health, host, nesting, output, pieces, report, settings, standing,
+state, tally and verdict are for frontends."""
 
 
 def __getattr__(name: str) -> object:

@@ -81,7 +81,8 @@ def _of_run(base: WorkerReport, run: TaskRun) -> WorkerReport:
 def activity_of(tally: Tally, secrets: tuple[str, ...]) -> str:
     """The last words that were seen, on one line and without a secret or the beginning of one."""
     words = redact(tally.activity, secrets)
-    return one_line(words[: len(words) - secret_begun(words, secrets)][-_ACTIVITY_LENGTH:])
+    begun = secret_begun(words, secrets) if tally.is_speaking else 0
+    return one_line(words[: len(words) - begun][-_ACTIVITY_LENGTH:])
 
 
 def _of_files(base: WorkerReport, state: StateDir, task: Task) -> WorkerReport:

@@ -51,7 +51,8 @@ class Tally:
     """Whether a parser kept only a part of the text."""
     activity: str = ""
     """The last tool, words or progress, for the live view. Not made printable."""
-    _is_speaking: bool = False
+    is_speaking: bool = False
+    """Whether that is a piece of a text, which goes on."""
     _texts: _Texts = attrs.field(factory=lambda: _Texts("\n\n"))
     _pieces: _Texts = attrs.field(factory=lambda: _Texts(""))
     """Of a text that has not come whole yet."""
@@ -75,9 +76,9 @@ class Tally:
                 self._note_words(event)
             case ToolCall():
                 self.tool_calls += 1
-                self.activity, self._is_speaking = event.name, False
+                self.activity, self.is_speaking = event.name, False
             case Progress() if event.words:
-                self.activity, self._is_speaking = event.words, False
+                self.activity, self.is_speaking = event.words, False
             case Usage():
                 self.usage = event
             case Notice():
@@ -92,9 +93,9 @@ class Tally:
     def _note_words(self, event: Text | Thinking) -> None:
         self.awaits_permission = False
         if isinstance(event, Text) and event.text.strip():
-            begun = self.activity if self._is_speaking and event.partial else ""
+            begun = self.activity if self.is_speaking and event.partial else ""
             self.activity = (begun + event.text)[-_ACTIVITY_LENGTH:]
-            self._is_speaking = event.partial
+            self.is_speaking = event.partial
         if not self.keeps_text or event.parent is not None or isinstance(event, Thinking):
             return
         if self._is_said_anew or not event.partial:
@@ -119,7 +120,7 @@ class Tally:
         self.is_cut = self.is_cut or notice.kind == "cut"
         self.awaits_permission = notice.kind == "permission_request"
         if notice.kind in {"retry", "rate_limit"}:
-            self.activity, self._is_speaking = notice.text, False
+            self.activity, self.is_speaking = notice.text, False
 
 
 @attrs.define

@@ -22,6 +22,7 @@ from mahavishnu_core.settings.schema import (
     Variables,
     WorkerOverride,
 )
+from mahavishnu_core.settings.suggest import did_you_mean
 from mahavishnu_core.settings.trust import trust
 from mahavishnu_core.settings.variables import variable_of
 
@@ -42,6 +43,7 @@ __all__ = [
     "Variable",
     "Variables",
     "WorkerOverride",
+    "did_you_mean",
     "load_settings",
     "read_options",
     "set_value",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import attrs
 
 from mahavishnu_core.errors import UsageError
-from mahavishnu_core.settings import TIMEOUT_SECONDS, document, suggest
+from mahavishnu_core.settings import TIMEOUT_SECONDS, did_you_mean, document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -195,7 +195,7 @@ def _faults(record: JSON, home: Path, known: Known) -> Faults:
         return
     for key in record:
         if key not in _KEYS:
-            hint = suggest.did_you_mean(key, _KEYS) or f"; the keys are {', '.join(_KEYS)}"
+            hint = did_you_mean(key, _KEYS) or f"; the keys are {', '.join(_KEYS)}"
             yield key, f"is not known here{hint}"
     yield from _text_faults(record)
     if "worker_id" in record and ("worker_type" in record or "repo" in record):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import re
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
@@ -24,6 +25,27 @@ _DETAIL = 1000
 """Characters of one text in the metadata."""
 _ITEMS = 20
 """Items of one list there."""
+
+
+_COMMAND = re.compile(r"'mahavishnu workers (close --all|[a-z]+)[^']*'")
+_TOOLS: Final = {
+    "batch": "worker_execute_batch",
+    "close": "worker_close",
+    "close --all": "worker_close_all",
+    "execute": "worker_execute",
+    "health": "worker_health",
+    "list": "worker_list",
+    "logs": "worker_monitor",
+    "monitor": "worker_monitor",
+    "results": "worker_collect_results",
+    "spawn": "worker_spawn",
+}
+"""By command, the tool that does the same. What has none, or is the user's affair, stays a command."""
+
+
+def error_text(error: BaseException) -> str:
+    """What an error says, with tools in the place of the commands that it advises."""
+    return _COMMAND.sub(lambda found: _TOOLS.get(found[1], found[0]), str(error))
 
 
 def share(tasks: int) -> int:

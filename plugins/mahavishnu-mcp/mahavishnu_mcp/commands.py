@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from mahavishnu_core.errors import UsageError
 
@@ -79,6 +80,8 @@ def serve(
 
     Tasks that run then go on: the next server, or 'mahavishnu workers list', takes them up.
     """
+    if transport == "stdio":
+        _refuse_addresses(click.get_current_context())
     start.settings  # noqa: B018  # its warnings are told before the protocol begins
     with _uncollected():
         from mahavishnu_mcp.serve import serve_http, serve_stdio
@@ -90,6 +93,13 @@ def serve(
     from mahavishnu_mcp.http import Address
 
     return serve_http(start.app, allowed, Address(host, port, allowed_hosts))
+
+
+def _refuse_addresses(context: click.Context) -> None:
+    """Raises UsageError where it was said where to listen, and nobody will."""
+    for name, option in (("host", "--host"), ("port", "--port"), ("allowed_hosts", "--allowed-host")):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise UsageError(f"{option} is for HTTP: add --transport http, or leave it out")
 
 
 @mcp.command(
@@ -118,11 +128,24 @@ def install(client: str, only_print: bool, yes: bool) -> int:
         click.echo(f"{change.file} has it already")
         return 0
     click.echo(f"{change.file} gets:\n{change.entry}", err=True)
-    if not yes and not click.confirm("Write it?", err=True):
+    if not yes and not _is_wanted():
         raise UsageError("nothing was written")
     kept = change.write()
     click.echo(f"written to {change.file}" + (f", as it was before: {kept}" if kept else ""))
     return 0
+
+
+def _is_wanted() -> bool:
+    """Ask whether to write. Raises UsageError where nobody answers, Abort at an interrupt."""
+    try:
+        return click.confirm("Write it?", err=True)
+    except click.Abort as error:
+        if not isinstance(error.__context__, EOFError):
+            raise
+        click.echo(err=True)  # the question's line is not ended
+        raise UsageError(
+            "nothing was written, as nobody answers: pass --yes to write without being asked"
+        ) from error
 
 
 @contextmanager

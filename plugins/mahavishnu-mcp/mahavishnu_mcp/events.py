@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict, deque
 from contextlib import suppress
@@ -98,11 +99,8 @@ class EventLog:
     async def since(self, task: Task, after: int, limit: int) -> list[Happening]:
         """At most ``limit`` events of a task after that number, oldest first."""
         await trio.lowlevel.checkpoint()
-        if after >= self._ends.get(task.task_id, after + 1):
-            return []
-        kept = self._tasks.get(task.task_id)
-        if kept is not None and kept.whole_from <= after + 1 and self._has_all(kept, task):
-            return [each for each in kept.happenings if each.seq > after][:limit]
+        if (known := self._in_memory(task, after)) is not None:
+            return known[:limit]
         found: list[Happening] = []
         for happenings in self._read(task, after):
             await trio.lowlevel.checkpoint()
@@ -110,6 +108,17 @@ class EventLog:
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    async def newest(self, task: Task, after: int, most: int) -> list[Happening]:
+        """The last ``most`` events of a task after that number, oldest first."""
+        await trio.lowlevel.checkpoint()
+        if (known := self._in_memory(task, after, enough=most)) is not None:
+            return known[-most:]
+        found: deque[Happening] = deque(maxlen=most)
+        for happenings in self._read(task, after):
+            await trio.lowlevel.checkpoint()
+            found += happenings
+        return list(found)
 
     async def last(self, task: Task) -> int:
         """The number of a task's newest event, 0 before the first."""
@@ -124,6 +133,15 @@ class EventLog:
             await trio.lowlevel.checkpoint()
             last = happenings[-1].seq if happenings else last
         return last
+
+    def _in_memory(self, task: Task, after: int, enough: float = math.inf) -> list[Happening] | None:
+        """All events after that number, or the last ``enough`` at least; None where they have to be read."""
+        if after >= self._ends.get(task.task_id, after + 1):
+            return []
+        kept = self._tasks.get(task.task_id)
+        if kept is None or (kept.whole_from > after + 1 and len(kept.happenings) < enough):
+            return None
+        return [each for each in kept.happenings if each.seq > after] if self._has_all(kept, task) else None
 
     def _has_all(self, kept: _Kept, task: Task) -> bool:
         """Whether what is in memory goes to the end. Another engine may have read a task to it before us."""

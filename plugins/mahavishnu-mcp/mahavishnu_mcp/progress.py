@@ -1,7 +1,9 @@
-"""Progress notifications: one for every step of a task, and a sign of life where there is none."""
+"""Progress notifications: the steps of a task, a few a second, and a sign of life where there is none."""
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -22,7 +24,12 @@ _STEPS: Final = {
     "notice": "notice",
     "progress": "reports",
 }
-_AT_ONCE = 10_000
+_PAUSE: Final = 0.25
+"""Seconds from one message of a call to its next, while its tasks run."""
+_WAITING: Final = 10
+"""Steps of a task that wait to be told. Of those that come faster only the newest are of use."""
+_LOOKED_AT: Final = 100
+"""Events among which the newest steps are looked for."""
 
 
 @attrs.define(eq=False)
@@ -35,37 +42,42 @@ class Progress:
     _service: Service
     _ctx: Context
     _count: int = 0
-    _told: dict[str, float] = attrs.field(factory=dict)
-    """By task, when the client has last heard of it."""
+    _next: float = -math.inf
+    """When something may be told again."""
     _sending: trio.Lock = attrs.field(factory=trio.Lock)
 
     async def see_through(self, task_id: str) -> None:
-        """Wait for a task's end, and tell of all its steps. Raises PluginError where it cannot be read."""
+        """Wait for a task's end, and tell of its steps. Raises PluginError where it cannot be read."""
         follower, state = self._service.follower, self._service.state
         task, seq, began = state.task(task_id), 0, trio.current_time()
+        untold, told = deque([f"task {task_id} was given"], _WAITING), began
         follower.look()
-        await self._tell(task_id, f"task {task_id} was given")
         while True:
-            moment, is_over = follower.moment, state.result(task) is not None
-            seq = await self._tell_steps(task, seq)
-            if is_over or follower.has_given_up(task_id):
+            if untold and trio.current_time() >= self._next:
+                await self._tell(untold.popleft())
+                told = trio.current_time()
+            moment = follower.moment
+            is_over = state.result(task) is not None or follower.has_given_up(task_id)
+            seq = await self._add_steps(untold, task, seq)
+            if is_over:
                 break
-            if trio.current_time() - self._told[task_id] >= HEARTBEAT:
-                await self._tell(task_id, f"{task_id} goes on, {trio.current_time() - began:.0f} s so far")
-            await follower.news(moment, self._told[task_id] + HEARTBEAT - trio.current_time())
+            now = trio.current_time()
+            if not untold and now >= told + HEARTBEAT:
+                untold.append(f"{task_id} goes on, {now - began:.0f} s so far")
+            await follower.news(moment, (self._next if untold else told + HEARTBEAT) - now)
+        for message in untold:
+            await self._tell(message)
         await follower.wait(task_id)
 
-    async def _tell_steps(self, task: Task, seq: int) -> int:
-        """Tell of the steps after that number; the number of the last."""
-        while happenings := await self._service.follower.log.since(task, seq, _AT_ONCE):
-            seq = happenings[-1].seq
-            for each in happenings:
-                if each.type in _STEPS:
-                    await self._tell(task.task_id, f"{task.task_id} {_STEPS[each.type]}: {each.text}")
-        return seq
+    async def _add_steps(self, untold: deque[str], task: Task, seq: int) -> int:
+        """Add the steps after that number; the number of the last."""
+        happenings = await self._service.follower.log.newest(task, seq, _LOOKED_AT)
+        steps = (each for each in happenings if each.type in _STEPS)
+        untold.extend(f"{task.task_id} {_STEPS[each.type]}: {each.text}" for each in steps)
+        return happenings[-1].seq if happenings else seq
 
-    async def _tell(self, task_id: str, message: str) -> None:
+    async def _tell(self, message: str) -> None:
+        self._next = trio.current_time() + _PAUSE
         async with self._sending:
             self._count += 1
             await self._ctx.report_progress(self._count, None, message)
-        self._told[task_id] = trio.current_time()

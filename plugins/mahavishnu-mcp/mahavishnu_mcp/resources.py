@@ -12,7 +12,9 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
 from mahavishnu_core.errors import MahavishnuError, UnknownTask, UnknownWorker
 from mahavishnu_core.output import events_so_far
+from mahavishnu_core.pieces import open_file
 from mahavishnu_core.tally import Tally
+from mahavishnu_mcp.answers import error_text
 from mahavishnu_mcp.ranges import Range, cut
 from mahavishnu_mcp.shapes import UNTRUSTED, WorkerList
 
@@ -83,7 +85,7 @@ class Resources:
     async def _file(self, task: Task, name: str, wanted: Range) -> str | bytes:
         await trio.lowlevel.checkpoint()
         try:
-            file = os.open(task.directory / name, os.O_RDONLY | os.O_NOFOLLOW)
+            file = open_file(task, name)
         except FileNotFoundError:  # it has not begun
             return ""
         try:
@@ -108,8 +110,8 @@ def _told(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         try:
             return await function(*args, **kwargs)
         except (UnknownTask, UnknownWorker) as error:
-            raise ResourceNotFoundError(str(error)) from error
+            raise ResourceNotFoundError(error_text(error)) from error
         except MahavishnuError as error:
-            raise ResourceError(str(error)) from error
+            raise ResourceError(error_text(error)) from error
 
     return read

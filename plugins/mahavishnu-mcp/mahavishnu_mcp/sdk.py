@@ -20,6 +20,11 @@ def lowlevel(server: MCPServer) -> Server[Any]:
     return server._lowlevel_server
 
 
+def input_schema(server: MCPServer, tool: str) -> dict[str, Any]:
+    """The very schema by which a tool is offered; an empty one where there is no such tool."""
+    return server._tool_input_schema(tool) or {}
+
+
 def is_cancelled_by_client(ctx: Context) -> bool:
     """Whether it was the client that cancelled a call, and not a session of the older era that ended.
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from mahavishnu_core.errors import UsageError
 from mahavishnu_core.text import printable
 from mahavishnu_mcp.sdk import lowlevel
 from mahavishnu_mcp.server import open_server
@@ -30,12 +29,10 @@ if TYPE_CHECKING:
 def serve_stdio(app: App, roots: Roots) -> int:
     """Serve one client on the standard streams; 0 when it has left, 128+n after signal n.
 
-    Raises UsageError where they are closed, StateDirError.
+    Raises StateDirError.
     """
     from mahavishnu_mcp.stdio import take_over
 
-    if None in (sys.stdin, sys.stdout, sys.stderr):  # closed by the caller: other things have their numbers
-        raise UsageError("standard input, output and error must be open: over them the client talks")
     log_to_stderr()
     return trio.run(_serve_stdio, app, roots, take_over())
 

@@ -164,6 +164,9 @@ class ServerHealth(Shape):
         Field(description="What is left over from workers that are gone: worker_close_all removes it."),
     ]
     not_swept: Annotated[list[str], Field(description="Plugins that cannot say what is left over, and why.")]
+    damaged: Annotated[
+        list[str], Field(description="Files of workers that cannot be read: 'mahavishnu doctor' says more.")
+    ]
     not_mirrored: Annotated[
         list[Unsent],
         Field(description="Storages that have not sent on all that they have, or cannot say so."),

@@ -16,7 +16,7 @@ from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND, CallToolResult, GetTaskR
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from mahavishnu_core.errors import UnknownTask, UnknownWorker
-from mahavishnu_mcp.answers import share, task_answer
+from mahavishnu_mcp.answers import error_text, share, task_answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,7 +109,7 @@ class TaskHandles(Extension):
         try:
             return self._service.task_report(task_id, share(1))
         except (UnknownTask, UnknownWorker) as error:
-            raise MCPError(INVALID_PARAMS, str(error)) from error
+            raise MCPError(INVALID_PARAMS, error_text(error)) from error
 
     def _fields(self, ctx: Request, report: TaskReport) -> Wire:
         ttl, poll = ("ttlMs", "pollIntervalMs") if _is_modern(ctx) else ("ttl", "pollInterval")

@@ -117,6 +117,45 @@ async def test_what_is_missing_is_named(autojump_clock, desk):
     assert said == "worker_id: Field required; prompt: Field required"
 
 
+STRANGE_ARGUMENTS = [
+    ("worker_spawn", {"worker_typ": "plain"}, "worker_typ: is not an argument (did you mean 'worker_type'?)"),
+    ("worker_spawn", {"workerType": "plain"}, "workerType: is not an argument (did you mean 'worker_type'?)"),
+    ("worker_spawn", {"ctx": {}}, "ctx: is not an argument"),
+    ("worker_spawn", {"count": 0, "": 1}, ": is not an argument"),
+    ("worker_execute", {"wai": False}, "wai: is not an argument (did you mean 'wait'?)"),
+    ("worker_execute", {"x": 1, "y": 2}, "x: is not an argument; y: is not an argument"),
+    ("worker_execute", dict.fromkeys("stuvwxyz"), "; w: is not an argument; and 3 more"),
+    ("worker_execute", {ESCAPES: 1}, "\\x1b[2J\\x1b]0;owned\\x07: is not an argument"),
+    ("worker_execute", {"x" * 9000: 1}, "xxx…: is not an argument"),
+    ("worker_execute_batch", {"key": "k"}, "key: is not an argument"),
+    ("worker_list", {"all": True}, "all: is not an argument"),
+    ("worker_monitor", {"max_event": 1}, "max_event: is not an argument (did you mean 'max_events'?)"),
+    ("worker_collect_results", {"worker_id": "w"}, "(did you mean 'worker_ids'?)"),
+    ("worker_close", {"worker_ids": ["w"]}, "worker_ids: is not an argument (did you mean 'worker_id'?)"),
+    ("worker_close_all", {"worker_ids": ["w"]}, "worker_ids: is not an argument"),
+    ("worker_health", {"verbose": True}, "verbose: is not an argument"),
+]
+
+
+async def test_an_argument_that_a_tool_does_not_have_is_refused_and_nothing_is_done(
+    autojump_clock, desk, place
+):
+    """A misspelt one would mean another worker, or all of them."""
+    (worker_id,) = await desk.spawn()
+    needed = {
+        "worker_execute": {"worker_id": worker_id, "prompt": "go"},
+        "worker_execute_batch": {"worker_ids": [worker_id], "prompts": ["go"]},
+        "worker_close": {"worker_id": worker_id},
+    }
+    for tool, strange, said in STRANGE_ARGUMENTS:
+        words = await desk.refused(tool, **needed.get(tool, {}), **strange)
+        assert words.endswith(said), (tool, strange, words)
+        assert len(words) < 1000
+    assert place.spawned == [worker_id]
+    assert place.runs == []
+    assert not desk.service.state.is_closed(worker_id)
+
+
 BAD_BATCHES = [
     (1, ["a", "b"], "must have the same length, not 1 and 2"),
     (2, [], "must have the same length, not 2 and 0"),
@@ -223,21 +262,19 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-ARGUMENTS = [
-    *("worker_type", "count", "repo", "worker_id", "worker_ids", "prompt", "prompts", "timeout", "wait"),
-    *("idempotency_key", "interval", "cursor", "max_events"),
-]
 TOOLS = ["worker_spawn", "worker_execute", "worker_execute_batch", "worker_monitor", "worker_close"]
 
 
 async def test_whatever_comes_is_answered_in_words(autojump_clock, desk, caplog):
     """Anything at all as arguments: never an internal error."""
+    offered = {tool.name: tool for tool in (await desk.client.list_tools()).tools}
     asked = []
 
     @settings(max_examples=60, deadline=None, database=None)
-    @given(tool=st.sampled_from(TOOLS), arguments=st.dictionaries(st.sampled_from(ARGUMENTS), ANYTHING))
-    def make(tool, arguments):
-        asked.append((tool, arguments))
+    @given(st.data(), st.sampled_from(TOOLS))
+    def make(data, tool):
+        names = st.sampled_from([*offered[tool].input_schema["properties"], "stranger"])
+        asked.append((tool, data.draw(st.dictionaries(names, ANYTHING))))
 
     make()
     for tool, arguments in asked:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 
@@ -115,6 +117,29 @@ async def test_the_steps_of_all_tasks_are_told_by_numbers_that_grow(autojump_clo
             f"task {worker_id}.1 was given",
             *(f"{worker_id}.1 uses: {prompt} {number}" for number in range(5)),
         ]
+
+
+async def test_tasks_of_one_call_are_told_no_oftener_than_one(autojump_clock, desk, place):
+    """However many flood, and those that say little are heard among them."""
+    flood = [step for number in range(900) for step in (Text(f"{number}"), 0.02)]
+    place.script = lambda task: place.steps(
+        *(flood if task.prompt == "flood" else [Text("once")]), 20.0, Finished(success=True, text="done")
+    )
+    ids = await desk.spawn(4)
+    heard: list[tuple[float, str]] = []
+
+    async def hear(progress: float, total: float | None, message: str) -> None:
+        heard.append((trio.current_time(), message))
+
+    given = {"worker_ids": ids, "prompts": ["flood", "flood", "flood", "quiet"]}
+    await desk.client.call_tool("worker_execute_batch", given, None, hear)
+    assert min(after - before for (before, _), (after, _) in pairwise(heard)) > 0.249
+    messages = [message for _, message in heard]
+    assert f"{ids[3]}.1 says: once" in messages
+    for worker_id in ids[:3]:
+        numbers = [int(each.rpartition(" ")[2]) for each in messages if f"{worker_id}.1 says" in each]
+        assert numbers == sorted(set(numbers))
+        assert numbers[-1] == 899
 
 
 async def test_the_answers_share_the_room_of_one(autojump_clock, desk, place):

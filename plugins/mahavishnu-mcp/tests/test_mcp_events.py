@@ -54,6 +54,9 @@ class Shelf:
     async def since(self, after: int, limit: int = 1000) -> list[int]:
         return [happening.seq for happening in await self.log.since(self.task, after, limit)]
 
+    async def newest(self, after: int, most: int) -> list[int]:
+        return [happening.seq for happening in await self.log.newest(self.task, after, most)]
+
 
 @pytest.fixture
 async def shelf(fake_app, monkeypatch) -> Shelf:
@@ -90,6 +93,21 @@ async def test_the_newest_are_not_read_again(autojump_clock, shelf):
     assert shelf.readings == 0
     assert await shelf.since(14) == [15, 16, 17, 18, 19, 20]
     assert shelf.readings == 1
+
+
+@pytest.mark.parametrize("after", [0, 14, 17, 19, 20, 99])
+@pytest.mark.parametrize("most", [1, KEPT, KEPT + 1, 1000])
+async def test_the_last_ones_are_the_same_from_memory_and_from_the_file(autojump_clock, shelf, after, most):
+    from_file = await shelf.newest(after, most)
+    shelf.told(*range(1, 21))
+    assert await shelf.newest(after, most) == from_file == list(range(1, 21))[after:][-most:]
+
+
+async def test_for_the_last_ones_nothing_is_read_that_is_in_memory(autojump_clock, shelf):
+    shelf.told(*range(1, 21))
+    for after in range(20):
+        await shelf.newest(after, KEPT)
+    assert shelf.readings == 0
 
 
 async def test_one_who_comes_late_reads_what_was_before(autojump_clock, shelf):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import attrs
 import pytest
 import trio
@@ -39,6 +41,9 @@ class Heard:
         self.messages.append(str(message))
         self.times.append(trio.current_time())
         await trio.sleep(self.slowness)
+
+    def shortest_pause(self) -> float:
+        return min(after - before for before, after in pairwise(self.times))
 
     def assert_growing(self) -> None:
         assert self.numbers == sorted(set(self.numbers))
@@ -116,12 +121,37 @@ async def test_what_programs_report_is_told_and_no_number_goes_back(autojump_clo
     heard.assert_growing()
 
 
-async def test_of_very_many_steps_at_once_none_is_left_out(autojump_clock, desk, place):
+async def test_of_very_many_steps_at_once_the_last_are_told(autojump_clock, desk, place):
     place.does(*(ToolCall(str(number), "Bash", number) for number in range(1500)), DONE)
     (worker_id,) = await desk.spawn()
     heard = Heard()
     await desk.client.call_tool("worker_execute", {"worker_id": worker_id, "prompt": "go"}, None, heard)
-    assert heard.messages[1:] == [f"{worker_id}.1 uses: Bash {number}" for number in range(1500)]
+    assert heard.messages[0] == f"task {worker_id}.1 was given"
+    assert heard.messages[1:] == [f"{worker_id}.1 uses: Bash {number}" for number in range(1490, 1500)]
+
+
+@BOTH_ERAS
+async def test_a_flood_is_told_four_times_a_second_in_order_and_to_its_last_step(autojump_clock, desk, place):
+    steps = [step for number in range(2000) for step in (ToolCall(str(number), "Bash", number), 0.01)]
+    place.does(*steps, 8.0, DONE)
+    (worker_id,) = await desk.spawn()
+    heard = Heard()
+    await desk.client.call_tool("worker_execute", {"worker_id": worker_id, "prompt": "go"}, None, heard)
+    assert heard.shortest_pause() > 0.249
+    assert len(heard.messages) > 40
+    numbers = [int(message.rpartition(" ")[2]) for message in heard.messages[1:]]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == 1999
+    heard.assert_growing()
+
+
+async def test_steps_that_come_together_are_told_one_after_the_other(autojump_clock, desk, place):
+    place.does(*(ToolCall(str(number), "Bash", number) for number in range(10)), 5.0, DONE)
+    (worker_id,) = await desk.spawn()
+    heard = Heard()
+    await desk.client.call_tool("worker_execute", {"worker_id": worker_id, "prompt": "go"}, None, heard)
+    assert heard.messages[1:] == [f"{worker_id}.1 uses: Bash {number}" for number in range(10)]
+    assert heard.shortest_pause() > 0.249
 
 
 async def test_what_happens_while_the_client_is_slow_is_told_as_soon_as_it_listens(

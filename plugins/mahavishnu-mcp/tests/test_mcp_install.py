@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import attrs
+import click
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
@@ -435,11 +436,25 @@ def test_no_is_heeded(home, answer):
     assert home.everything() == before
 
 
-def test_nobody_who_answers_is_a_no(home):
+@pytest.mark.parametrize("given", ["", "perhaps\n"])
+def test_where_nobody_answers_nothing_is_written_and_how_to_do_without_is_said(home, given):
     before = home.everything()
-    result = home.install("claude", given="")
-    assert result.exception is not None
+    result = home.install("claude", given=given)
+    assert isinstance(result.exception, UsageError)
+    said = "nothing was written, as nobody answers: pass --yes to write without being asked"
+    assert str(result.exception) == said
+    assert result.stderr.rstrip(" ").endswith("\n")  # what is said begins a line
     assert home.everything() == before
+
+
+def test_an_interrupt_at_the_question_stays_one(home, monkeypatch):
+    def interrupt(prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("click.termui.visible_prompt_func", interrupt)
+    with pytest.raises(click.Abort):
+        mcp.main(["install", "--client", "claude"], standalone_mode=False)
+    assert home.everything() == {}
 
 
 def test_yes_is_asked_for_with_the_entry_shown(home):
@@ -467,3 +482,17 @@ def test_a_client_that_is_not_known_is_wrong_usage(home):
     result = CliRunner().invoke(mcp, ["install", "--client", "emacs"])
     assert result.exit_code == 2
     assert home.everything() == {}
+
+
+# --- serving
+
+
+@pytest.mark.parametrize("transport", [[], ["--transport", "stdio"]], ids=["by default", "asked for"])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--host", "127.0.0.1"), ("--port", "8765"), ("--allowed-host", "here")]
+)
+def test_where_to_listen_is_refused_where_nobody_listens(transport, option, value):
+    """Also for the value that it has anyway. Nothing is read of the settings."""
+    result = CliRunner().invoke(mcp, ["serve", *transport, option, value], standalone_mode=False)
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception) == f"{option} is for HTTP: add --transport http, or leave it out"

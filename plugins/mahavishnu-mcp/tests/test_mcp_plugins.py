@@ -66,8 +66,11 @@ async def test_a_tool_of_a_plugin_is_offered_and_works(autojump_clock, open_desk
         tools = {tool.name: tool for tool in (await desk.client.list_tools()).tools}
         assert len(tools) == 10
         assert tools["weather"].description == "How the weather is."
+        assert tools["weather"].input_schema["additionalProperties"] is False
         assert await desk.call("weather", city="Pune") == {"city": "Pune", "sky": "blue"}
         assert "city: Field required" in await desk.refused("weather")
+        said = await desk.refused("weather", city="Pune", citty="Goa")
+        assert said == "citty: is not an argument (did you mean 'city'?)"
         assert desk.service.manager.app.host.refused == []
 
 
@@ -98,3 +101,20 @@ async def test_a_plugin_that_fails_is_named_and_all_others_stay(
         assert (await desk.call("worker_list"))["workers"] == []
         (worker_id,) = await desk.spawn()
         assert (await desk.call("worker_execute", worker_id=worker_id, prompt="it"))["output"] == "did it"
+
+
+class Leaving:
+    """Its tool would end the server."""
+
+    @hookimpl
+    def register_tools(self, server: MCPServer) -> None:
+        @server.tool()
+        async def leave() -> str:
+            raise SystemExit(0)
+
+
+@BOTH_ERAS
+async def test_a_tool_that_would_end_the_server_has_failed(autojump_clock, open_desk, fake_app, place):
+    async with with_plugins(open_desk, fake_app, place, leaving=Leaving()) as desk:
+        assert await desk.refused("leave") == "SystemExit"
+        assert (await desk.call("worker_list"))["workers"] == []

@@ -626,6 +626,19 @@ def test_what_cannot_be_served_is_said_on_one_line(house, arguments, token, word
     assert not token or token not in line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--port", "9000"], "--port is for HTTP: add --transport http, or leave it out"),
+        (["install", "--client", "qwen"], "nothing was written, as nobody answers: pass --yes to write"),
+    ],
+)
+def test_what_a_script_must_say_is_said_on_the_last_line(house, arguments, said):
+    done = house.run("mcp", *arguments)
+    assert (done.returncode, done.stdout.strip()) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(f"mahavishnu: {said}")
+
+
 def test_a_token_that_others_may_read_is_refused(house):
     house.state.mkdir(0o700)
     (house.state / "mcp-token").write_text("correct-horse-battery-staple")
@@ -638,7 +651,7 @@ def test_a_token_that_others_may_read_is_refused(house):
 
 
 @pytest.mark.parametrize("closing", ["<&-", ">&-", "<&- >&-"])
-def test_closed_standard_streams_are_said_on_one_line(house, closing):
+def test_where_standard_streams_are_closed_no_client_is_there(house, closing):
     command = [f"exec {PROGRAM} mcp serve {closing}"]
     done = subprocess.run(
         ["/bin/sh", "-c", *command],
@@ -649,10 +662,7 @@ def test_closed_standard_streams_are_said_on_one_line(house, closing):
         text=True,
         timeout=PATIENCE,
     )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines() == [
-        "mahavishnu: standard input, output and error must be open: over them the client talks"
-    ]
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # --- how much at once

@@ -167,6 +167,15 @@ async def test_wait_false_is_an_answer_and_no_handle(autojump_clock, fake_app, r
 
 
 @BOTH
+async def test_an_argument_that_there_is_not_begins_no_task(autojump_clock, fake_app, root, place, version):
+    async with wired(fake_app, root, version) as wire:
+        said = await wire.execute(await wire.spawn(), wai=False)
+        text = said["message"] if version == LEGACY else said["content"][0]["text"]
+        assert text.endswith("wai: is not an argument (did you mean 'wait'?)")
+    assert place.runs == []
+
+
+@BOTH
 async def test_unknown_tasks_and_workers_are_errors(autojump_clock, fake_app, root, version):
     async with wired(fake_app, root, version) as wire:
         for method in ("tasks/get", "tasks/cancel"):

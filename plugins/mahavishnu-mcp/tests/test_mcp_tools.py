@@ -37,6 +37,7 @@ async def test_the_nine_tools_are_described_for_a_model_that_has_never_seen_them
         _, _, twin = tool.description.rpartition("CLI twin: mahavishnu workers ")
         seen[tool.name] = (hints.read_only_hint, hints.destructive_hint, hints.idempotent_hint, twin)
         assert tool.input_schema["type"] == tool.output_schema["type"] == "object"
+        assert tool.input_schema["additionalProperties"] is False
         assert tool.output_schema["properties"]
         assert tool.name in TOOLS
         assert TOOLS[tool.name][3] in twin

@@ -11,6 +11,7 @@ from mcp_types import ToolAnnotations
 
 from mahavishnu_core.errors import MahavishnuError, leaves
 from mahavishnu_core.text import one_line
+from mahavishnu_mcp.answers import error_text
 from mahavishnu_mcp.tools.tasks import TaskTools
 from mahavishnu_mcp.tools.workers import WorkerTools
 
@@ -61,7 +62,7 @@ def _told(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         try:
             return await function(*args, **kwargs)
         except* MahavishnuError as group:
-            message = "; ".join(dict.fromkeys(map(str, leaves(group))))
+            message = "; ".join(dict.fromkeys(map(error_text, leaves(group))))
         raise ToolError(one_line(message))
 
     return call

@@ -11,7 +11,7 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from mahavishnu_core.errors import MahavishnuError, UsageError
-from mahavishnu_mcp.answers import answer, share, task_answer
+from mahavishnu_mcp.answers import answer, error_text, share, task_answer
 from mahavishnu_mcp.callers import refuse_workers
 from mahavishnu_mcp.progress import Progress
 from mahavishnu_mcp.service import Service
@@ -174,7 +174,7 @@ class _Batch:
                 self._by_place[place] = task_id
                 await self._progress.see_through(task_id)
             except MahavishnuError as error:
-                self.refused.append(Refusal(worker_id=worker_id, error=str(error)))
+                self.refused.append(Refusal(worker_id=worker_id, error=error_text(error)))
 
     def in_order(self) -> list[str]:
         return [self._by_place[place] for place in sorted(self._by_place)]

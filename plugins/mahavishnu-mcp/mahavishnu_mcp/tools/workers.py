@@ -113,8 +113,8 @@ class WorkerTools:
 
     async def worker_health(self) -> ServerHealth:
         """How the workers are doing, taken together: how many run, wait, may run at once, whether a storage
-        lags behind or cannot send results on, and what is left over from workers that are gone (all three:
-        degraded).
+        lags behind or cannot send results on, what is left over from workers that are gone, and which files
+        of workers are damaged (any of these: degraded).
 
         CLI twin: mahavishnu workers health
         """
