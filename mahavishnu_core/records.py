@@ -117,7 +117,8 @@ def task_to_json(task: Task) -> dict[str, JSON]:
 
 def task_from_json(data: Mapping[str, JSON], directory: Path) -> Task:
     """The task that lies in a directory of its name. Raises Damaged."""
-    task = Task(**_whole(data, _TASK), directory=directory)  # type: ignore[arg-type]  # of the right kinds
+    fields = _whole({"idempotency_key": None, **data}, _TASK)
+    task = Task(**fields, directory=directory)  # type: ignore[arg-type]  # of the right kinds
     if (task.task_id, task.worker_id) != (directory.name, directory.name.rpartition(".")[0]):
         raise Damaged("it names another task")
     return task

@@ -172,8 +172,9 @@ class StateDir:
 
         Raises WorkerBusy while the last one has not ended, and AlreadyGiven for a key that was used before.
         """
+        # first of all: whoever is faster, from here on, takes the number that we would
+        number = max(map(_number, names(self._tasks_dir(worker.worker_id))), default=0) + 1
         last = self.last_task(worker.worker_id)
-        # after the number was taken: whoever is faster with the same key takes the number that we would
         self.refuse_known(worker.worker_id, idempotency_key)
         result = self.result(last) if last else None
         if last is not None and result is None:
@@ -182,7 +183,6 @@ class StateDir:
                 f"'mahavishnu workers monitor {worker.worker_id}', or end it with 'mahavishnu workers close'"
             )
         session = _conversation(last, result) if last and result else None
-        number = max(map(_number, names(self._tasks_dir(worker.worker_id))), default=0) + 1
         task_id = f"{worker.worker_id}.{number}"
         task = Task(
             task_id=task_id,
