@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LOOK_SOONEST, LOOK_LATEST = 0.02, 0.25
 """Seconds between looks at a quiet output file, longer and longer: a file gives no event when it grows."""
+STOPPED = 2.0
+"""Seconds between two looks after which it is us who were stopped, and the agent maybe with us."""
 RESULT_GRACE = 10.0
 """Seconds without an event after which a command that has given its result is ended.
 
@@ -138,9 +140,12 @@ class TaskRun:
         self.status = WorkerStatus.RUNNING if self.worker.type.is_plain else WorkerStatus.STARTING
         self._last_event_at = trio.current_time()
         ended: Exit | None = None
-        pause = LOOK_SOONEST
+        pause, looked_at = LOOK_SOONEST, self._last_event_at
         while True:
-            is_new = self._read()
+            is_new, now = self._read(), trio.current_time()
+            if now - looked_at > STOPPED:
+                self._last_event_at = now
+            looked_at = now
             if not is_new and ended is not None:
                 return ended
             # after a look: whoever has stopped us for a while has not silenced the agent

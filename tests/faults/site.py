@@ -25,8 +25,13 @@ from mahavishnu_core.testing.processes import left_by_test, wait_until_gone
 PROGRAM = str(Path(sys.executable).with_name("mahavishnu"))
 PATIENCE = 120
 """Seconds for what takes a few: a test that needs them has failed."""
+GONE_WITHIN = 2.0
+"""Seconds after the end of the last command in which nothing of it may be left, its keeper included.
+
+Three tests at a time on two processors need 0.3 of them.
+"""
 CLEAN_WITHIN = 8.0
-"""Seconds after the end of the last command in which nothing of it may be left, its keeper included."""
+"""The same where something has to be cancelled first, which has a grace of 5 s."""
 _MEASURING = """
 import json, resource, subprocess, sys
 status = subprocess.call(sys.argv[2:])
@@ -76,7 +81,7 @@ class Site:
     """Further variables of the user's."""
 
     def __attrs_post_init__(self) -> None:
-        for path in (self.home, self.work):
+        for path in (self.home, self.work, self.temporary):
             path.mkdir(parents=True)
 
     @property
@@ -92,12 +97,18 @@ class Site:
         return self.root / "state"
 
     @property
+    def temporary(self) -> Path:
+        """For temporary files of the program and of its agents."""
+        return self.root / "tmp"
+
+    @property
     def environ(self) -> dict[str, str]:
         """All variables of the user's."""
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "HOME": str(self.home),
+            "TMPDIR": str(self.temporary),
             "MAHAVISHNU_STATE_DIR": str(self.state),
             **MIRRORS_NOTHING,
             **self.more,
@@ -188,14 +199,14 @@ class Site:
         return ran, [json.loads(line) for line in ran.out.splitlines()]
 
     def left(self) -> list[str]:
-        """What is left of all that was run here: processes, which are ended, half files, tasks undone."""
-        processes = wait_until_gone(lambda: left_by_test(self.root), CLEAN_WITHIN)
+        """What is left of all that ran here: processes, which are ended; half and temporary files; tasks."""
+        processes = wait_until_gone(lambda: left_by_test(self.root), GONE_WITHIN)
         for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
         drafts = [path for path in self.state.rglob("*") if _is_draft(path)]
         undone = list((self.state / "open").glob("*"))
-        return [*map(str, processes), *map(str, drafts), *map(str, undone)]
+        return [*map(str, processes), *map(str, [*drafts, *undone, *self.temporary.iterdir()])]
 
 
 def verdict(result: WorkerResult) -> tuple[WorkerStatus, object]:

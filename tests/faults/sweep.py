@@ -1,11 +1,22 @@
-"""SIGKILL at each system call by which something is written down, a run for each, and what is left then.
+"""SIGKILL at each step by which something is written down, a run for each, and what is left then.
 
-The process dies in the moment in which it asks for the call, before that is done.
+The process dies in the moment in which it asks for the step, before that is done. What is swept:
+
+- of an engine: each sync, rename, link and start of a process or thread; what it sends to its keeper; each
+  opening and removal of a file of the database; each file and directory that it makes, and each file that it
+  removes;
+- of a keeper from when it listens: each rename, removal, start of a process and message; each file and
+  directory that it makes of a task.
+
+strace counts the calls of each thread for itself, and kills at the first that comes to the number. So what
+the thread of the database does to its files is counted by file, and what is made, by all threads together,
+in the process itself. Writes into files that are there already are not swept: only a sync makes them last.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -16,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import attrs
 
@@ -25,12 +37,15 @@ from mahavishnu_core.testing.agents import agent
 from mahavishnu_core.testing.processes import keepers, left_by_test, wait_until_gone
 
 from .disk import cannot
-from .site import CLEAN_WITHIN, Ran, Site
+from .site import CLEAN_WITHIN, GONE_WITHIN, Ran, Site
 
 SYNCS = "fsync,fdatasync"
 RENAMES = "rename,renameat,renameat2"
 LINKS = "link,linkat"
-REMOVALS = "unlink,unlinkat"
+REMOVALS = "unlink,unlinkat,rmdir"
+OPENINGS = "open,openat"
+MAKINGS = "makings"
+"""Of files and directories, which no system call is for alone."""
 SENDINGS = "sendto,sendmsg"
 BIRTHS = "clone,clone3,fork,vfork"
 PROMPT = "say hello"
@@ -42,7 +57,23 @@ sys.path.append(sys.argv.pop(1))
 import mahavishnu_core.keeper.main as keeper
 keeper.main()
 """
+_MORTAL = """
+import os, sys
+def die(event, args, left=[{number}]):
+    path = str(args[0]) if args else ""
+    makes = event == "os.mkdir" or (event == "open" and args[2] & os.O_CREAT)
+    if makes and (path.startswith({below!r}) or path.endswith(".1")):
+        left[0] -= 1
+        if left[0] == 0:
+            with open({note!r}, "w") as file:
+                file.write(path)
+            os.kill(os.getpid(), 9)
+sys.addaudithook(die)
+"""
+"""Kills its process as that is about to make its n-th thing of the state or of a task, and notes which."""
 _NEVER_BEGUN = "its engine ended before it could be started"
+_WORKER_ID = re.compile(r"\b[a-z][0-9a-z]{7}\b")
+_CHANCE = re.compile(r"(?<=\.json)\.\w+$|\.[0-9a-f]{12}\b")
 _COUNTED = 'echo "$1" >> "$0" && shift && exec "$@"'
 _MOST = 60
 """Calls of one kind in one run: far more than there are."""
@@ -81,13 +112,33 @@ def sweep(root: Path, calls: str, run: Run) -> Iterator[Kill]:
             return
 
 
-def with_engine_killed(site: Site, calls: str, number: int, tasks: int = 1) -> tuple[Ran, bool]:
-    """A run whose engine is killed; its keeper is none of its children, and goes on."""
+def with_engine_killed(
+    site: Site, calls: str, number: int, tasks: int = 1, file: str | None = None
+) -> tuple[Ran, bool]:
+    """A run whose engine is killed; its keeper is none of its children, and goes on.
+
+    With ``file`` only calls count that are for this one of the state directory.
+    """
     start_keeper(site)
-    ran = execute(site, tasks, prefix=injecting(calls, f"signal=KILL:when={number}"))
+    paths = [] if file is None else [site.state / file]
+    ran = execute(site, tasks, prefix=injecting(calls, f"signal=KILL:when={number}", *paths))
+    return ran, _has_survived(site, ran)
+
+
+def with_engine_killed_making(site: Site, _: str, number: int) -> tuple[Ran, bool]:
+    """The same, counted are the files and directories that the engine makes: see ``killed_at``."""
+    start_keeper(site)
+    code = site.root / "code"
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(_mortal(site, number))
+    ran = execute(site, 1, env={**site.environ, "PYTHONPATH": str(code)})
+    return ran, _has_survived(site, ran)
+
+
+def _has_survived(site: Site, ran: Ran) -> bool:
     assert ran.status in {0, -9}, ran.err
     _call_keeper(site)
-    return ran, ran.status == 0
+    return ran.status == 0
 
 
 def with_keeper_killed(site: Site, calls: str, number: int) -> tuple[Ran, bool]:
@@ -99,6 +150,30 @@ def with_keeper_killed(site: Site, calls: str, number: int) -> tuple[Ran, bool]:
     return ran, "killed by SIGKILL" not in trace.read_text()
 
 
+def with_keeper_killed_making(site: Site, _: str, number: int) -> tuple[Ran, bool]:
+    """The same, counted are the files and directories that the keeper makes: see ``killed_at``."""
+    start_keeper(site, _mortal(site, number))
+    ran = execute(site, 1)
+    return ran, killed_at(site) is None
+
+
+def killed_at(site: Site) -> str | None:
+    """What of the state directory somebody was killed at who was about to make it, without what is chance."""
+    note = _note(site)
+    if not note.exists():
+        return None
+    path = note.read_text().removeprefix(f"{site.state}/")
+    return _CHANCE.sub("~", _WORKER_ID.sub("ID", path))
+
+
+def _mortal(site: Site, number: int) -> str:
+    return _MORTAL.format(number=number, below=f"{site.state}/", note=str(_note(site)))
+
+
+def _note(site: Site) -> Path:
+    return site.root / "killed-at"
+
+
 def counted(site: Site, name: str, command: Sequence[str]) -> tuple[str, ...]:
     """The same command, of which ``starts`` knows how often it was started."""
     return ("/bin/sh", "-c", _COUNTED, str(site.root / "starts"), name, *command)
@@ -108,11 +183,14 @@ def execute(site: Site, tasks: int, **more: object) -> Ran:
     return site.run("workers", "execute", "-t", "counted", "-n", str(tasks), "-p", PROMPT, **more)
 
 
-def start_keeper(site: Site) -> int:
-    """Start the keeper of a site as an engine does, and return its pid. It waits for a caller."""
+def start_keeper(site: Site, code: str = "") -> int:
+    """Start the keeper of a site as an engine does, and return its pid. It waits for a caller.
+
+    With ``code`` that runs in it first.
+    """
     site.state.mkdir(mode=0o700, exist_ok=True)
     home = str(Path(mahavishnu_core.__file__).parents[1])
-    words = [sys.executable, "-I", "-S", "-c", _KEEPER, home, str(site.state)]
+    words = [sys.executable, "-I", "-S", "-c", code + _KEEPER, home, str(site.state)]
     subprocess.run(words, env={}, start_new_session=True, check=True)
     wait_until(lambda: keepers(site.state) != [])  # it is in a session of its own then
     [keeper] = keepers(site.state)
@@ -192,7 +270,7 @@ def taken_up(kill: Kill) -> list[WorkerResult]:
     assert stored(site) == sorted(task.task_id for task in tasks), "each is stored, and once"
     assert "stored 0 results, 0 could not be kept" in site.run("results", "sync").out, "nothing is left to do"
     _go_on_with(site, ids)
-    assert wait_until_gone(lambda: left_by_test(site.root), CLEAN_WITHIN) == []
+    assert wait_until_gone(lambda: left_by_test(site.root), GONE_WITHIN) == []
     return begun
 
 
@@ -204,7 +282,10 @@ def starts(site: Site) -> list[str]:
 
 def stored(site: Site) -> list[str]:
     """The tasks in the database, which is sound and has a whole result in each row."""
-    path = site.state / "results.sqlite3"
+    return _tasks_in(site.state / "results.sqlite3")
+
+
+def _tasks_in(path: Path) -> list[str]:
     if not path.exists():
         return []
     with closing(sqlite3.connect(path)) as database:
@@ -216,10 +297,15 @@ def stored(site: Site) -> list[str]:
 
 
 def kept_are_there(site: Site) -> bool:
-    """Whether the database has all that it has acknowledged."""
-    return {path.parents[1].name for path in site.state.glob("workers/*/tasks/*/stored/sqlite")} <= set(
-        stored(site)
-    )
+    """Whether the database has all that it has acknowledged.
+
+    That is seen in a copy: what a killed one has left of it is mended by whoever opens it first.
+    """
+    acknowledged = {path.parents[1].name for path in site.state.glob("workers/*/tasks/*/stored/sqlite")}
+    with TemporaryDirectory() as copy:
+        for path in site.state.glob("results.sqlite3*"):
+            shutil.copy(path, copy)
+        return acknowledged <= set(_tasks_in(Path(copy) / "results.sqlite3"))
 
 
 def is_as_if_nothing_was(result: WorkerResult) -> bool:

@@ -29,7 +29,8 @@ What no single row shows is tried as a whole:
 - `tests/faults/test_model.py`: users, engines, agents and bad luck in any order, held against a model of
   what is promised; a thousand orders by `MAHAVISHNU_MODEL_EXAMPLES=1000`.
 - `tests/faults/sweep.py`: an engine or its keeper is killed at each sync, rename, link, removal, start of a
-  process and message of a task's life (C7, D2).
+  process and message of a task's life, at each file and directory that is made, and at each opening and
+  removal of a file of the database (C7, D2).
 - `nox -s soak`: twenty at a time misbehave for four minutes while engines and keepers are killed and storages
   fail; `python -m tests.soak --kills 1000` goes on until so many are dead.
 - `nox -s fuzz`: streams and settings that nobody would write, found by a fuzzer.

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from mahavishnu_core import WorkerStatus
+from mahavishnu_core.testing.processes import keepers, wait_until_gone
 from mahavishnu_sqlite.schema import MIGRATIONS, prepare
 from tests.keeping import Fifo
 
@@ -516,6 +517,7 @@ def test_c7_what_was_acknowledged_is_there_after_a_kill_at_any_sync(tmp_path: Pa
 def test_c8_a_state_directory_that_cannot_be_written_is_said_with_what_to_do(site: Site, disk: Disk) -> None:
     seen = disk.prefix(site.work)
     assert shell(site, "echo early", prefix=seen).status == 0
+    assert wait_until_gone(lambda: keepers(site.state), PATIENCE) == []  # a disk in use stays writable
     disk.protect()
     ran = shell(site, "true", prefix=seen)
     assert ran.status == 4

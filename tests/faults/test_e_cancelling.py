@@ -22,9 +22,11 @@ from trio.testing import MockClock
 
 from mahavishnu_core import WorkerManager, WorkerResult, WorkerStatus
 from mahavishnu_core.keeper.family import marked, snapshot
+from mahavishnu_core.testing.processes import keepers
 from tests.fakes import FakeStorage, Leave, Say, SharedPlace, app_of
 
 from .site import PATIENCE, Site
+from .sweep import strace
 from .waiting import until
 
 CANCELLING = "cancelling (again to kill at once)"
@@ -155,6 +157,27 @@ def test_e2_a_terminal_that_is_gone_cancels_without_a_traceback(site: Site) -> N
     assert [result.status for result in results] == [WorkerStatus.CANCELLED] * 3
 
 
+@pytest.mark.parametrize("how", [(), ("--json",), ("--jsonl",)], ids=["events", "json", "jsonl"])
+def test_e2_a_terminal_that_is_gone_with_all_three_streams_cancels_without_a_traceback(
+    site: Site, how: tuple[str, ...]
+) -> None:
+    trace = site.root / "trace"
+    # with -D it is the program that leads its session, and that the kernel tells
+    writes = (*strace(), "-DDD", "-f", "-o", str(trace), "-s", "4096", "-e", "trace=write,writev")
+    words = ("workers", "execute", "-t", "shell", "-n", "3", "-p", SEEING, *how)
+    terminal, process = Terminal.start(site, *words, prefix=writes)
+    until_up(site, 3)
+    terminal.close()
+    assert process.wait(PATIENCE) == 129
+    until(lambda: f"{process.pid} +++ exited" in " ".join(trace.read_text().split()))
+    tried = trace.read_text()
+    assert CANCELLING in tried, "it is seen what it tries to say"
+    assert "EIO" in tried, "nobody could read it"
+    assert "Traceback" not in tried
+    results = site.run("workers", "results", "--json").results
+    assert [result.status for result in results] == [WorkerStatus.CANCELLED] * 3
+
+
 def test_e2_an_agent_that_sends_term_to_the_program_has_it_cancel_as_anybody_does(site: Site) -> None:
     kill = f"{UP}; until [ -s pid ]; do sleep 0.05; done; kill -TERM $(cat pid); sleep 60"
     process = site.start("workers", "execute", "-t", "shell", "-n", "2", "-p", kill, "--json")
@@ -221,6 +244,12 @@ def test_e3_a_worker_that_is_closed_twice_or_unknown_is_told_and_one_that_has_en
 # --- E4
 
 TIMES = 500
+WAYS = 6
+"""To ask for the end: see ``_cancelled``."""
+WAYS_FOR_ONE = range(WAYS - 1)
+"""The last one is for all tasks."""
+LEAVING = 0
+"""The way of a caller who does not wait to be told."""
 OFFSETS = 0.3
 """Seconds before and after the moment of the result in which the end is asked for."""
 
@@ -243,7 +272,7 @@ async def test_e4_a_task_that_is_cancelled_at_the_moment_of_its_result_has_one_e
     async with WorkerManager(app) as manager, WorkerManager(app) as other:
         for worker_id in await manager.spawn_workers("fake", TIMES):
             moment = 1 + dice.choice([0, 0.01, dice.uniform(-OFFSETS, OFFSETS)])
-            returned = await _cancelled(manager, other, worker_id, moment, dice.randrange(6))
+            returned = await _cancelled(manager, other, worker_id, moment, dice.randrange(WAYS))
             task = app.state.task(f"{worker_id}.1")
             result = app.state.result(task)
             assert result is not None
@@ -267,7 +296,12 @@ async def test_e4_a_task_that_is_cancelled_at_the_moment_of_its_result_has_one_e
 
 
 async def _cancelled(
-    manager: WorkerManager, other: WorkerManager, worker_id: str, moment: float, way: int
+    manager: WorkerManager,
+    other: WorkerManager,
+    worker_id: str,
+    moment: float,
+    way: int,
+    prompt: str = "go",
 ) -> list[WorkerResult]:
     """Have a task done and its end asked for at a moment; what its giver was told, if anything."""
     returned: list[WorkerResult] = []
@@ -275,67 +309,55 @@ async def _cancelled(
 
     async def execute() -> None:
         with caller:
-            returned.append(await manager.execute_task(worker_id, "go"))
+            returned.append(await manager.execute_task(worker_id, prompt))
 
     async def leave() -> None:
         await trio.lowlevel.checkpoint()
         caller.cancel()
 
     ways: list[Callable[[], Awaitable[object]]] = [
+        leave,
         lambda: manager.cancel_task(f"{worker_id}.1"),
-        lambda: manager.cancel_tasks(),
         lambda: manager.close_worker(worker_id),
         lambda: other.cancel_task(f"{worker_id}.1"),
         lambda: other.close_worker(worker_id),
-        leave,
+        manager.cancel_tasks,
     ]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(execute)
         await trio.sleep(moment)
         await ways[way]()
-    assert returned or way == 5, "nobody told who gave the task"
+    assert returned or way == LEAVING, "nobody told who gave the task"
     return returned
 
 
 async def test_e4_real_tasks_that_are_cancelled_as_they_end_have_one_end_state(
     site: Site, dice: random.Random
 ) -> None:
-    async with WorkerManager(site.app, max_concurrent=5) as manager:
+    prompt = "sleep 0.1; echo nightingale"
+    async with WorkerManager(site.app, max_concurrent=5) as manager, WorkerManager(site.app) as other:
         ids = await manager.spawn_workers("shell", 60, repo=site.work)
 
         returned: list[WorkerResult] = []
 
         async def work_off(mine: list[str]) -> None:
             for worker_id in mine:
-                returned.extend(await _cancelled_for_real(manager, worker_id, dice))
+                moment, way = dice.uniform(0.09, 0.13), dice.choice(WAYS_FOR_ONE)
+                returned.extend(await _cancelled(manager, other, worker_id, moment, way, prompt))
 
         with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 for start in range(5):
                     nursery.start_soon(work_off, ids[start::5])
     kept = site.run("workers", "results", "--json").results
-    assert {result.worker_id: result for result in kept} == {result.worker_id: result for result in returned}
+    assert sorted(result.worker_id for result in kept) == sorted(ids)
+    assert [result for result in returned if result not in kept] == [], "it was told something else"
     for result in kept:
         has_ended_by_itself = result.metadata["evidence"]["ended_by_us"] is None
         assert result.status is (WorkerStatus.COMPLETED if has_ended_by_itself else WorkerStatus.CANCELLED)
     stored = json.loads(site.run("results", "search", "nightingale", "--limit", "1000", "--json").out)
     assert sorted(each["worker_id"] for each in stored) == sorted(ids)
     assert {result.status for result in kept} == {WorkerStatus.COMPLETED, WorkerStatus.CANCELLED}
-
-
-async def _cancelled_for_real(
-    manager: WorkerManager, worker_id: str, dice: random.Random
-) -> list[WorkerResult]:
-    returned: list[WorkerResult] = []
-
-    async def execute() -> None:
-        returned.append(await manager.execute_task(worker_id, "sleep 0.1; echo nightingale"))
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(execute)
-        await trio.sleep(dice.uniform(0.09, 0.13))
-        await manager.cancel_task(f"{worker_id}.1")
-    return returned
 
 
 # --- E5; a reader that leaves: with the command line
@@ -355,3 +377,37 @@ def test_e5_stopped_for_a_while_and_continued_the_program_goes_on_without_a_fals
     assert (process.returncode, "Traceback" in err) == (0, False)
     (result,) = json.loads(out)
     assert (result["status"], result["output"]) == ("completed", "1\n2\n3\n4\n5\n6")
+
+
+@pytest.mark.parametrize(
+    ("limit", "came_of_it"),
+    [(4, ("timeout", "wall")), (30, ("completed", None))],
+    ids=["over it", "within it"],
+)
+def test_e5_a_pause_of_engine_keeper_and_agent_counts_towards_the_wall_limit_and_is_no_silence(
+    site: Site, limit: int, came_of_it: tuple[str, str | None]
+) -> None:
+    """As when a container or a terminal's whole job is frozen."""
+    os.mkfifo(site.work / "gate")
+    waiting = {"waiting": ["sh", "-c", f"{UP}; read word < gate; echo $word"]}
+    site.settings(waiting, agent="generic", progress_tracking="lines", timeout_seconds=limit, idle_seconds=3)
+    process = site.start("workers", "execute", "-t", "waiting", "-n", "1", "-p", "go", "--json")
+    until_up(site, 1)
+    [up] = site.work.glob("up-*")
+    [keeper] = keepers(site.state)
+    frozen = [process.pid, keeper.pid, *family(up.name.removeprefix("up-"))]
+    began = time.monotonic()
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    until(lambda: time.monotonic() > began + 5)
+    for pid in reversed(frozen):  # else one that goes on ends one that is still to
+        os.kill(pid, signal.SIGCONT)
+    paused = time.monotonic() - began
+    if limit > paused:
+        until(lambda: time.monotonic() > began + paused + 1.5)  # the engine has looked long since
+        (site.work / "gate").write_text("go\n")
+    out, err = process.communicate(timeout=PATIENCE)
+    (result,) = json.loads(out)
+    assert (result["status"], result["metadata"]["reason"]) == came_of_it
+    assert paused < result["duration_seconds"] < paused + 4
+    assert "Traceback" not in err

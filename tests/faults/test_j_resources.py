@@ -21,12 +21,15 @@ from mahavishnu_core import WorkerResult, WorkerStatus
 from mahavishnu_core.testing import agents
 from mahavishnu_core.testing.processes import resident_kb
 
+from .disk import cannot
 from .site import PATIENCE, PROGRAM, Ran, Site
 from .waiting import prompts, until
 
 AGENTS = Path(__file__).parent / "agents"
-COUNTED = "echo + >> log; sleep 0.3; echo - >> log"
-"""A prompt that leaves a record of how many run together."""
+TOGETHER = "echo + >> log; until [ $(grep -c + log) -ge {} ]; do sleep 0.1; done; sleep 0.3; echo - >> log"
+"""A prompt that ends when so many run or have run, and leaves a record of how many ran together."""
+WIDTH_OF_64 = (64 - 40) // 2
+"""Of 64 open files an engine has use for 40 itself, and for two in each task that it follows."""
 
 
 def most_at_once(log: Path) -> int:
@@ -43,10 +46,11 @@ def most_at_once(log: Path) -> int:
 def test_j1_with_few_open_files_as_many_of_100_workers_run_as_fit_and_all_end_well(site: Site) -> None:
     site.more["MAHAVISHNU_MAX_CONCURRENT_WORKERS"] = "100"
     few = ("prlimit", "--nofile=64:64")
-    ran = site.batch(*[{"prompt": COUNTED, "worker_type": "shell"}] * 100, prefix=few)
+    prompt = TOGETHER.format(WIDTH_OF_64)
+    ran = site.batch(*[{"prompt": prompt, "worker_type": "shell"}] * 100, prefix=few)
     assert (ran.status, "mahavishnu:" in ran.err) == (0, False), ran.err
     assert [result.status for result in ran.results] == [WorkerStatus.COMPLETED] * 100
-    assert 4 <= most_at_once(site.work / "log") < 64
+    assert most_at_once(site.work / "log") == WIDTH_OF_64
 
 
 def test_j1_with_256_open_files_100_workers_run_at_once(site: Site) -> None:
@@ -88,9 +92,7 @@ def short_of_processes(site: Site, most: int) -> tuple[str, ...]:
         prefix = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *sets)
     tried = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
-        reason = f"nobody can be kept from having processes here: {tried.stderr}"
-        assert not os.environ.get("MAHAVISHNU_REQUIRE_FAULTS"), reason
-        pytest.skip(reason)
+        cannot(f"nobody can be kept from having processes here: {tried.stderr}")
     return (*prefix, "prlimit", f"--nproc={most}")
 
 
@@ -119,13 +121,13 @@ def test_j2_without_processes_or_threads_for_the_program_itself_each_task_says_s
     assert "Traceback" not in ran.err
     assert "internal error" not in ran.err
     failed = [result for result in ran.results if not result.is_success()]
-    assert failed
+    assert failed or most == 4, "with so many, one after the other may find a place"
     assert most > 1 or len(failed) == 3
     for result in failed:
         assert result.metadata["reason"] == "spawn"
         assert "keeper of" in result.error or "Resource temporarily unavailable" in result.error
     not_kept = "storage 'sqlite' could not keep the result" in ran.err
-    assert ran.status == (4 if not_kept else 1)
+    assert ran.status == (4 if not_kept else 1 if failed else 0)
     assert not_kept or most > 1, "there is no thread for the database"
     assert ran.seconds < 15
     synced = json.loads(crowded.run("results", "sync", "--json").out)

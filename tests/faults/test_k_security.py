@@ -6,10 +6,12 @@ import json
 import os
 import pty
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
 import unicodedata
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +21,9 @@ import pytest
 from mahavishnu_core import WorkerStatus
 from tests.installed import Site as Packages
 
+from .disk import cannot
 from .site import PATIENCE, Ran, Site
+from .waiting import until
 
 AGENTS = Path(__file__).with_name("agents")
 EVIL = "\x1b[2J\x1b]0;owned\x07\x1b]52;c;ZXZpbA==\x07\x9b31m\rover\b\b\u202etxet\u2028\nmahavishnu: forged"
@@ -408,6 +412,23 @@ def test_k4_what_an_agent_calls_its_session_becomes_no_option_and_no_path(site: 
     assert _named(site, "escaped*") == []
 
 
+@pytest.mark.parametrize("agent", ["claude", "qwen"])
+@pytest.mark.parametrize("model", ["-x", "--dangerously-skip-permissions", "a\n--continue"], ids=ascii)
+def test_k4_a_model_is_the_word_of_the_template_and_what_an_agent_calls_it_goes_nowhere(
+    site: Site, agent: str, model: str
+) -> None:
+    session = str(uuid.uuid4())
+    said = {"ODD_SESSION": json.dumps(session), "ODD_MODEL": json.dumps(f"{model}s")}
+    program = (sys.executable, str(AGENTS / "odd_session.py"), "--model", model)
+    site.settings({"odd": program}, agent=agent, env=said)
+    first = site.execute("odd")
+    ours = json.loads(str(first.result.output))[:-2]
+    assert ours[:2] == ["--model", model], "it is the user's own, who may mean it"
+    assert not [word for word in ours[2:] if model in word]
+    again = site.run("workers", "execute", "--worker", first.result.worker_id, "-p", "x", "--json")
+    assert json.loads(str(again.result.output)) == [*ours, "--resume", session]
+
+
 def test_k5_a_terminal_cannot_be_had(site: Site) -> None:
     site.offer("tty_grabber")
     shown = on_terminal(site, "workers", "execute", "-t", "tty-grabber", "-n", "1", "-p", "x")
@@ -461,31 +482,97 @@ def test_k5_nothing_is_written_through_links_that_a_command_plants_among_its_own
 OPEN_UMASK = ("/bin/sh", "-c", 'umask 0; exec "$@"', "sh")
 
 
+@contextmanager
+def running(site: Site) -> Iterator[None]:
+    """A task runs, with an open umask, as long as the block."""
+    assert site.run("--debug", "workers", "health", prefix=OPEN_UMASK).status == 0
+    bell, gate = site.root / "bell", site.root / "gate"
+    os.mkfifo(bell)
+    os.mkfifo(gate)
+    prompt = f"echo said; echo here > {bell}; read x < {gate}"
+    process = site.start("workers", "execute", "-t", "shell", "-n", "1", "-p", prompt, prefix=OPEN_UMASK)
+    try:
+        assert bell.read_text() == "here\n"
+        tasks = list(site.state.glob("workers/*/tasks/*"))
+        until(lambda: all((task / "launch.json").exists() for task in tasks))  # and no draft of it any more
+        yield
+    finally:
+        gate.write_text("go\n")
+        process.communicate(timeout=PATIENCE)
+
+
+def everything(site: Site) -> list[Path]:
+    paths = [site.state, *site.state.rglob("*")]
+    assert {"results.sqlite3", "keeper.log", "debug.jsonl", "task.json", "stdout.jsonl"} <= {
+        path.name for path in paths
+    }
+    return paths
+
+
+def test_k6_all_is_for_its_owner_alone_whatever_the_umask(site: Site) -> None:
+    """That no file was open to others even for an instant is C8's."""
+    site.execute("shell", prompt="echo said", prefix=OPEN_UMASK)
+    with running(site):
+        paths = everything(site)
+        assert "keeper.sock" in {path.name for path in paths}
+        modes = {str(path): path.lstat().st_mode & 0o777 for path in paths}
+    modes |= {str(path): path.lstat().st_mode & 0o777 for path in everything(site)}
+    assert {path: oct(mode) for path, mode in modes.items() if mode & 0o77} == {}
+
+
 def test_k6_another_user_reads_nothing_and_writes_nothing() -> None:
-    """With an open umask; that no file was open even for an instant is C8's."""
     if os.getuid() != 0:
-        pytest.skip("only root can be somebody else")
+        cannot("only root can be somebody else")
     with tempfile.TemporaryDirectory(prefix="mvk-", dir="/tmp") as root:
         Path(root).chmod(0o755)
         site = Site(Path(root))
-        assert site.run("--debug", "workers", "health", prefix=OPEN_UMASK).status == 0
-        bell, gate = site.root / "bell", site.root / "gate"
-        os.mkfifo(bell)
-        os.mkfifo(gate)
-        prompt = f"echo said; echo here > {bell}; read x < {gate}"
-        process = site.start("workers", "execute", "-t", "shell", "-n", "1", "-p", prompt, prefix=OPEN_UMASK)
-        assert bell.read_text() == "here\n"
-        paths = [site.state, *site.state.rglob("*")]
-        names = {path.name for path in paths}
-        assert {"keeper.sock", "keeper.log", "debug.jsonl", "task.json", "stdout.jsonl"} <= names
-        modes = {str(path): path.lstat().st_mode & 0o777 for path in paths}
-        gate.write_text("go\n")
-        process.communicate(timeout=PATIENCE)
-        assert {path: oct(mode) for path, mode in modes.items() if mode & 0o77} == {}
-        words = "for each; do ls $each/. || cat $each || echo x > $each/new; done 2>/dev/null"
-        somebody = {"user": 65534, "group": 65534, "extra_groups": []}
-        tries = ["/bin/sh", "-c", words, "sh", *paths, *site.state.rglob("*")]
-        assert subprocess.run(tries, stdout=subprocess.PIPE, **somebody).stdout == b""
-        reached = subprocess.run(["/bin/ls", site.root], stdout=subprocess.PIPE, **somebody).stdout
-        assert b"state" in reached, "it is the state directory that keeps them out"
+        site.execute("shell", prompt="echo said", prefix=OPEN_UMASK)
+        with running(site):
+            tries = [each for path in everything(site) for each in ways_in(path)]
+            assert {said for each in tries if (said := outcome(each)) != "done"} == set(), "we ourselves may"
+            with as_somebody():
+                assert outcome(lambda: list(site.root.iterdir())) == "done", "the state directory stops them"
+                assert {outcome(each) for each in tries} == {"PermissionError"}
         assert site.left() == []
+
+
+def ways_in(path: Path) -> list[Callable[[], object]]:
+    """All that there is to try at a path; a file that can be made there is removed."""
+    if path.is_dir():
+        return [lambda: list(path.iterdir()), lambda: _make(path / "new")]
+    if path.is_socket():
+        return [lambda: _connect(path)]
+    return [path.read_bytes, lambda: path.open("ab").close(), lambda: path.open("r+b").close()]
+
+
+def _make(path: Path) -> None:
+    path.touch(exist_ok=False)
+    path.unlink()
+
+
+def _connect(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(path))
+
+
+def outcome(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+
+
+@contextmanager
+def as_somebody() -> Iterator[None]:
+    """Be another user for the files that are opened, and have no group in common with us."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)

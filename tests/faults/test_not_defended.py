@@ -20,6 +20,7 @@ from mahavishnu_core.keeper.family import Process, read_process
 from mahavishnu_core.testing.processes import keepers, lives, wait_until_gone
 from tests.installed import Site as Packages
 
+from .disk import cannot
 from .site import CLEAN_WITHIN, PATIENCE, PROGRAM, Site, evidence, warnings
 from .test_k_security import mcp_server
 from .waiting import until
@@ -128,7 +129,7 @@ WITHOUT_GROUPS = ("unshare", "--mount", "/bin/sh", "-c", 'umount -a -t cgroup2; 
 def test_a_process_that_hides_is_found_in_its_control_group(site: Site) -> None:
     """What decides is whether there are any, as `workers health --json` says."""
     if containment(site) != "control groups":
-        pytest.skip("this machine gives us no control groups")
+        cannot("this machine gives us no control groups")
     with beside(site):
         hidden, result = leave_hidden(site)
         assert warnings(result) == ["strays_ended"]
@@ -184,7 +185,7 @@ def without_groups(site: Site) -> tuple[str, ...]:
     if containment(site) == "process table":
         return ()
     if subprocess.run([*WITHOUT_GROUPS, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("control groups cannot be taken from us here")
+        cannot("control groups cannot be taken from us here")
     assert containment(site, WITHOUT_GROUPS) == "process table"
     return WITHOUT_GROUPS
 
@@ -224,7 +225,7 @@ def group_of(directory: Path) -> Path:
     until(record.exists)
     group = json.loads(record.read_text())["group"]
     if group is None:
-        pytest.skip("this machine gives us no control groups")
+        cannot("this machine gives us no control groups")
     return Path(group)
 
 

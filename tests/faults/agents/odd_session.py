@@ -1,4 +1,7 @@
-"""Calls its conversation and its model what ``ODD_SESSION`` says, and answers with its command line."""
+"""Calls its conversation what ``ODD_SESSION`` says, its model what ``ODD_MODEL`` says or the same.
+
+It answers with its command line.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import sys
 
 name = json.loads(os.environ["ODD_SESSION"])
-print(json.dumps({"type": "system", "subtype": "init", "session_id": name, "model": name}))
+model = json.loads(os.environ.get("ODD_MODEL", os.environ["ODD_SESSION"]))
+print(json.dumps({"type": "system", "subtype": "init", "session_id": name, "model": model}))
 end = {"type": "result", "subtype": "success", "is_error": False, "result": json.dumps(sys.argv[1:])}
 print(json.dumps({**end, "session_id": name}))
