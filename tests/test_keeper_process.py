@@ -140,7 +140,6 @@ GARBAGE = [
     b"[" * 100_000,
     b'{"op": "dance"}',
     b'{"op": "end", "task_id": "a.1"}',
-    b'{"op": "watch", "task_id": "a.1", "directory": "/etc/passwd", "timeout": 1}',
     json.dumps(LAUNCH | {"limit": "many"}).encode(),
     json.dumps(LAUNCH | {"timeout": [1]}).encode(),
     json.dumps(LAUNCH | {"task_id": ["a.1"]}).encode(),

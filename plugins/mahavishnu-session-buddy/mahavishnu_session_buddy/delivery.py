@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from mahavishnu_core import WorkerManager
-from mahavishnu_core.errors import UnknownTask, UnknownWorker
+from mahavishnu_core.errors import StateDirError, UnknownTask, UnknownWorker
 from mahavishnu_core.models import Backlog, Synced
 from mahavishnu_session_buddy.backlog import STORAGE, backlog_of, is_known
 from mahavishnu_session_buddy.connection import CALL_PATIENCE, require_listener
@@ -249,9 +249,12 @@ class Delivery:
         try:
             task = state.task(name)
             worker = state.worker(task.worker_id)
-            result = state.result(task)
         except (UnknownTask, UnknownWorker):
-            result = None
+            self._outbox.drop(name)
+            return None
+        result = state.result(task)
+        if result is None and (task.directory / "result.json").exists():
+            raise StateDirError("its result is damaged: 'mahavishnu doctor' names the file")
         if result is None or self._outbox.was_sent(name):
             self._outbox.drop(name)
             return None
