@@ -41,7 +41,7 @@ from mahavishnu_core.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
@@ -328,9 +328,14 @@ class StateDir:
 
     # --- what is damaged
 
-    def damaged_workers(self) -> Iterator[str]:
-        """The files of workers that are there and cannot be read: of those workers nothing else is known."""
+    def damaged_workers(self, *, known: Collection[str] = (), with_closed: bool = True) -> Iterator[str]:
+        """The files of workers that are there and cannot be read: of those workers nothing else is known.
+
+        The ``known`` ones were read already.
+        """
         for worker_id in names(f"{self.root}/workers"):
+            if worker_id in known or (self.is_closed(worker_id) and not with_closed):
+                continue
             path = f"{self._worker_dir(worker_id)}/worker.json"
             try:
                 self.worker(worker_id)

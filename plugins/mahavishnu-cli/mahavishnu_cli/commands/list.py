@@ -33,7 +33,8 @@ def list_workers(start: Start, with_closed: bool, as_json: bool) -> int:
     """
     status, state = start.settle(), start.state
     reports = [report(state, worker, {}) for worker in state.workers(with_closed=with_closed)]
-    damaged = list(state.damaged_workers())
+    known = {each.worker_id for each in reports}
+    damaged = list(state.damaged_workers(known=known, with_closed=with_closed))
     if damaged:
         complain(f"{counted(len(damaged), 'worker')} cannot be read: see 'mahavishnu doctor'")
     if as_json:
