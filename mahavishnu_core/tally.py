@@ -46,6 +46,7 @@ class Tally:
     """All of them, those before the last without their texts."""
     retry_at: float | None = None
     awaits_permission: bool = False
+    """Whether it has asked for a permission, and nothing has come since."""
     oversize: int = 0
     is_cut: bool = False
     """Whether a parser kept only a part of the text."""
@@ -68,6 +69,7 @@ class Tally:
     def add(self, events: Iterable[Event]) -> None:
         for event in events:
             self.events += 1
+            self.awaits_permission = isinstance(event, Notice) and event.kind == "permission_request"
             self._note(event)
 
     def _note(self, event: Event) -> None:
@@ -91,7 +93,6 @@ class Tally:
                 self.oversize += 1
 
     def _note_words(self, event: Text | Thinking) -> None:
-        self.awaits_permission = False
         if isinstance(event, Text) and event.text.strip():
             begun = self.activity if self.is_speaking and event.partial else ""
             self.activity = (begun + event.text)[-_ACTIVITY_LENGTH:]
@@ -118,7 +119,6 @@ class Tally:
         self._is_said_anew = self._is_said_anew or notice.kind == "retry"
         self.retry_at = notice.retry_at or self.retry_at
         self.is_cut = self.is_cut or notice.kind == "cut"
-        self.awaits_permission = notice.kind == "permission_request"
         if notice.kind in {"retry", "rate_limit"}:
             self.activity, self.is_speaking = notice.text, False
 

@@ -29,6 +29,8 @@ RESULT_GRACE = 10.0
 
 claude 2.1.197 itself waits 5 s for its background commands after its result.
 """
+PERMISSION_GRACE = 1.0
+"""Seconds without an event after which a request for a permission is one that nobody is there to answer."""
 TERM_GRACE = 5.0
 """Seconds between TERM and KILL."""
 _LAST_WAIT = 15.0
@@ -181,6 +183,8 @@ class TaskRun:
             return "wall"
         if self.output.tally.finished and silence >= RESULT_GRACE:
             return "after_result"
+        if self.output.tally.awaits_permission and silence >= PERMISSION_GRACE:
+            return "permission"
         idle = self.worker.type.idle_seconds
         if idle is not None and silence >= idle and not self.task.is_standing:
             return "idle"

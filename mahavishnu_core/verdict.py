@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mahavishnu_core.events import Finished
     from mahavishnu_core.tally import Tally
 
+_ALLOW = "allow the tool in the worker type's command"
 _STDERR_LINES = 20
 _RESULTS_AT_ENDS = 50
 """Of more than twice as many results, so many of the first and of the last are in the evidence."""
@@ -85,10 +86,13 @@ def _judge(seen: Seen, timeout_seconds: float) -> Verdict:
         return Verdict(WorkerStatus.CANCELLED, "cancelled", ended.error or "cancelled")
     if ended.error is not None:
         return Verdict(WorkerStatus.FAILED, ended.reason or "spawn", ended.error)
-    if ended.cause in {"wall", "idle", "after_result"} and seen.succeeded_in_time:
+    if ended.cause in {"wall", "idle", "after_result", "permission"} and seen.succeeded_in_time:
         return Verdict(WorkerStatus.COMPLETED, warnings=("killed_after_result",))
     if ended.cause in {"wall", "idle"}:
         return _timed_out(seen, timeout_seconds)
+    if ended.cause == "permission":
+        text = "ended: it waits for a permission that nobody is there to give: "
+        return Verdict(WorkerStatus.FAILED, "needs_permission", text + _ALLOW)
     if ended.cause == "output_limit":
         return Verdict(WorkerStatus.FAILED, "output_limit", "ended: its output is over the limit")
     if last is None:
@@ -98,8 +102,8 @@ def _judge(seen: Seen, timeout_seconds: float) -> Verdict:
 
 def _timed_out(seen: Seen, timeout_seconds: float) -> Verdict:
     if seen.tally.awaits_permission:
-        text = "timed out while it waited for a permission: allow the tool in the worker type's command"
-        return Verdict(WorkerStatus.TIMEOUT, "needs_permission", text)
+        text = "timed out while it waited for a permission: "
+        return Verdict(WorkerStatus.TIMEOUT, "needs_permission", text + _ALLOW)
     if seen.exit.cause == "idle":
         return Verdict(WorkerStatus.TIMEOUT, "idle", "ended: no event came for the idle limit")
     return Verdict(WorkerStatus.TIMEOUT, "wall", f"Task timed out after {timeout_seconds:g} s")

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from mahavishnu_core import Exit, Task, Worker, WorkerStatus, WorkerType
-from mahavishnu_core.events import Event, Finished, Notice, Started, Text, Tokens, Usage
+from mahavishnu_core.events import Event, Finished, Notice, Raw, Started, Text, Tokens, ToolResult, Usage
 from mahavishnu_core.tally import Tally
 from mahavishnu_core.verdict import Seen, Verdict, judge, result_of
 
@@ -61,6 +61,12 @@ def verdict(*events: Event, exit: Exit = CLEAN, stderr: str = "", is_truncated: 
             [Notice("permission_request", "Bash")],
             Exit(signal="SIGTERM", cause="idle"),
             TIMEOUT,
+            "needs_permission",
+        ),
+        (
+            [Notice("permission_request", "Bash")],
+            Exit(signal="SIGTERM", cause="permission"),
+            FAILED,
             "needs_permission",
         ),
         ([], Exit(signal="SIGTERM", cause="cancelled"), CANCELLED, "cancelled"),
@@ -201,3 +207,14 @@ def test_secret_values_are_taken_out_of_all_texts() -> None:
 
 WORKER = Worker("worker", WorkerType("type", "agent"), Path("/"), "now")
 TASK = Task("worker.1", "worker", "prompt", 60, "session", resume=False, created="now", directory=Path("/"))
+
+
+@pytest.mark.parametrize(
+    "answer", [ToolResult("c", "done"), Raw({"type": "control_cancel_request"}), Text("so")]
+)
+def test_a_request_for_a_permission_waits_until_anything_comes(answer: Event) -> None:
+    tally = Tally()
+    tally.add([Notice("permission_request", "Bash")])
+    assert tally.awaits_permission
+    tally.add([answer])
+    assert not tally.awaits_permission

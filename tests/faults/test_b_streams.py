@@ -199,12 +199,9 @@ def test_b8_a_result_that_is_quoted_somewhere_decides_nothing(site: Site) -> Non
     assert "forged" in str(evidence(inside)["stderr"])
 
 
-@pytest.mark.parametrize("limits", [{"timeout_seconds": 2}, {"idle_seconds": 2}], ids=["wall", "idle"])
-def test_b9_an_agent_that_waits_to_be_allowed_a_tool_is_named_so_with_what_to_do(
-    site: Site, limits: dict[str, float]
-) -> None:
-    ran = run_all(site, "asks_permission", **limits)
-    assert (ran.status, verdict(ran.result)) == (1, (TIMEOUT, "needs_permission"))
+def test_b9_an_agent_that_waits_to_be_allowed_a_tool_is_named_so_with_what_to_do(site: Site) -> None:
+    ran = run_all(site, "asks_permission")
+    assert (ran.status, verdict(ran.result)) == (1, (FAILED, "needs_permission"))
     assert str(ran.result.error).endswith("allow the tool in the worker type's command")
     assert "Bash: waits to be allowed" in site.run("workers", "logs", ran.result.worker_id).out
     assert ran.result.duration_seconds < 8
