@@ -129,7 +129,11 @@ def _connect(socket: str) -> tuple[docker.DockerClient, str, Daemon]:
     import docker  # here, in the thread: it takes 160 ms to load
 
     client = docker.DockerClient(f"unix://{socket}", timeout=PATIENCE)
-    info = client.info()
+    try:
+        info = client.info()
+    except BaseException:
+        client.close()
+        raise
     return client, str(info.get("ServerVersion", "?")), kind_of(info.get("SecurityOptions") or [])
 
 
@@ -158,6 +162,8 @@ async def _in_thread(
     try:
         return await trio.to_thread.run_sync(function, limiter=limiter, abandon_on_cancel=abandon)
     except Exception as error:
+        if (response := getattr(error, "response", None)) is not None:
+            response.close()  # of one that was to be read piece by piece the SDK keeps the connection
         raise explained(name, socket, error) from error
 
 

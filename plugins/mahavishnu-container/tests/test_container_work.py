@@ -389,6 +389,7 @@ async def test_a_task_needs_no_daemon_to_go_on(yard):
     async with yard.worker() as boxed, trio.open_nursery() as nursery:
         os.mkfifo(yard.workspace / "gate")
         results = await _running(yard, boxed, nursery, "echo here; read -r _ <gate; exit 3")
+        boxed.container.top()  # a daemon that has answered us has told the shim that its command runs
         yard.daemon.kill()
         (yard.workspace / "gate").write_bytes(b"\n")
         await until(lambda: results)
