@@ -222,13 +222,12 @@ async def connect(state_dir: Path) -> trio.SocketStream:
             try:
                 return await _connect_once(state_dir)
             except OSError as error:
-                if error.errno in _GONE:
-                    await _start_keeper(state_dir)
-                elif error.errno not in _FILES_ARE_SHORT:
-                    reason = error.strerror or str(error)
-                    raise StateDirError(
-                        f"the keeper of {str(state_dir)!r} cannot be reached: {reason}"
-                    ) from None
+                is_gone = error.errno in _GONE
+                if not is_gone and error.errno not in _FILES_ARE_SHORT:
+                    text = f"the keeper of {str(state_dir)!r} cannot be reached: {error.strerror or error}"
+                    raise StateDirError(text) from None
+            if is_gone:
+                await _start_keeper(state_dir)
             await trio.sleep(0.01)  # a keeper that is just leaving holds its lock a moment longer
     raise StateDirError(f"the keeper of {str(state_dir)!r} does not answer: see keeper.log there")
 
