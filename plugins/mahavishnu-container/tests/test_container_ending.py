@@ -96,7 +96,7 @@ async def test_the_time_limit_ends_what_obeys_at_once_and_what_does_not_after_th
 
 async def test_a_command_may_clean_up_after_term(yard):
     async with yard.worker() as boxed:
-        result = await ended(boxed, "trap 'echo cleaned; exit 7' TERM; echo here; sleep 1000 & wait", grace=5)
+        result = await ended(boxed, "trap 'echo cleaned; exit 7' TERM; sleep 1000 & echo here; wait", grace=5)
         assert (result.status, result.exit_code) == (WorkerStatus.CANCELLED, 7)
         assert boxed.stdout == b"here\ncleaned\n"
         assert result.duration_seconds < 3
