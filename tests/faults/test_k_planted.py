@@ -84,13 +84,19 @@ def require_all_commands_go_on(site: Site) -> None:
 
 def tell_all(site: Site) -> None:
     """Have each task shown in all ways."""
-    names = [path.name for path in site.state.glob("workers/*/tasks/*.1")]
-    assert names
+    tasks = [*site.state.glob("workers/*/tasks/*.1")][:: len(THINGS) // 2]
+    assert tasks
     for words in (["results", "show"], ["workers", "logs"], ["workers", "logs", "--raw"]):
-        for name in names[:: len(THINGS) // 2]:
+        for name in [task.name for task in tasks if "--raw" not in words or not has_a_hole(task)]:
             ran = site.run(*words, name)
             assert ran.status in (0, 1, 2, 4), (words, name, ran.err)
             assert "internal" not in ran.err, (words, name)
+
+
+def has_a_hole(task: Path) -> bool:
+    """Whether its output is nothing that anybody wants to see whole."""
+    output = task / "stdout.jsonl"
+    return output.is_file() and output.stat().st_size > 10**9
 
 
 def test_k5_what_a_command_plants_among_its_own_files_harms_no_other(site: Site) -> None:
