@@ -133,7 +133,7 @@ async def test_an_agent_sees_its_own_vendors_variables_and_no_mark_of_an_outer_r
     vendors = {name.split("_")[0] for name in seen} & {"ANTHROPIC", "OPENAI"}
     assert vendors == {"ANTHROPIC" if agent is CLAUDE else "OPENAI"}
     assert not outer.keys() & seen.keys()
-    assert "MAHAVISHNU_STATE_DIR" not in seen
+    assert seen["MAHAVISHNU_STATE_DIR"] == str(site.state), "what it starts of ours looks where we do"
 
 
 async def test_a_secret_is_in_no_file_of_the_state_directory_but_the_agents_own_output(site, agent):
