@@ -8,6 +8,7 @@ import attrs
 import trio
 
 from mahavishnu_core.events import Event, Started
+from mahavishnu_core.host import Host, host_of
 from mahavishnu_core.markers import hookimpl
 from mahavishnu_core.models import JSON, Command, Exit, Task, Worker, WorkerType
 from mahavishnu_core.stream import GenericParser
@@ -101,3 +102,29 @@ class StandingPlace(SharedPlace):
     @hookimpl
     def parse_progress(self, worker: Worker, task: Task) -> StartingParser:
         return StartingParser()
+
+
+class Asked:
+    """A plugin that does what it is given, whatever it is asked."""
+
+    HOOK_API = 1
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+
+    @hookimpl
+    def worker_types(self) -> object:
+        return self.act()
+
+    @hookimpl
+    def spawn(self) -> object:
+        return self.act()
+
+    @hookimpl
+    def store_result(self) -> object:
+        return self.act()
+
+
+def hosts(**acts: Callable[[], object]) -> Host:
+    """A host with such plugins."""
+    return host_of({name: Asked(act) for name, act in acts.items()})

@@ -17,9 +17,9 @@ from mahavishnu_core.engine import open_engine
 from mahavishnu_core.errors import PluginError
 from mahavishnu_core.events import Event
 from mahavishnu_core.health import Check
-from mahavishnu_core.host import Host, awaited, host_of, load_plugins
+from mahavishnu_core.host import awaited, load_plugins
 from mahavishnu_core.models import JSON, Exit
-from tests.fakes import ANSWER, FakePlace, FakeStorage, app_of
+from tests.fakes import ANSWER, FakePlace, FakeStorage, app_of, hosts
 from tests.installed import opened
 
 
@@ -40,31 +40,6 @@ def handlers() -> Iterator[None]:
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
-
-
-class Asked:
-    """A plugin that does what it is given, whatever it is asked."""
-
-    HOOK_API = 1
-
-    def __init__(self, act: Callable[[], object]) -> None:
-        self.act = act
-
-    @hookimpl
-    def worker_types(self) -> object:
-        return self.act()
-
-    @hookimpl
-    def spawn(self) -> object:
-        return self.act()
-
-    @hookimpl
-    def store_result(self) -> object:
-        return self.act()
-
-
-def hosts(**acts: Callable[[], object]) -> Host:
-    return host_of({name: Asked(act) for name, act in acts.items()})
 
 
 def raises(end: type[BaseException]) -> Callable[[], object]:

@@ -72,6 +72,7 @@ BLOCKS: dict[str, dict[str, JSON]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("line", BLOCKS.values(), ids=BLOCKS)
 def test_a_line_that_means_many_events_is_read_whole(line: dict[str, JSON]) -> None:
     output = json.dumps(line).encode() + b"\n"

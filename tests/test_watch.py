@@ -20,11 +20,11 @@ from mahavishnu_core import watch as watch_module
 from mahavishnu_core.app import App
 from mahavishnu_core.errors import PluginError
 from mahavishnu_core.events import Text
-from mahavishnu_core.host import Host, awaited, host_of, load_plugins
+from mahavishnu_core.host import awaited, load_plugins
 from mahavishnu_core.models import Exit
 from mahavishnu_core.stream.allowance import MOST
 from mahavishnu_core.watch import Watch
-from tests.fakes import FakePlace, FakeStorage, app_of
+from tests.fakes import FakePlace, FakeStorage, app_of, hosts
 from tests.installed import opened
 
 LIMIT = 0.2
@@ -39,31 +39,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     signal.signal(signal.SIGALRM, before)
-
-
-class Asked:
-    """A plugin that does what it is given."""
-
-    HOOK_API = 1
-
-    def __init__(self, act: Callable[[], object]) -> None:
-        self.act = act
-
-    @hookimpl
-    def worker_types(self) -> object:
-        return self.act()
-
-    @hookimpl
-    def spawn(self) -> object:
-        return self.act()
-
-    @hookimpl
-    def store_result(self) -> object:
-        return self.act()
-
-
-def hosts(**acts: Callable[[], object]) -> Host:
-    return host_of({name: Asked(act) for name, act in acts.items()})
 
 
 def sleeps() -> None:
