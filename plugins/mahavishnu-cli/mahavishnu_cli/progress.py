@@ -63,6 +63,7 @@ class Progress(Protocol):
 
 def open_progress(watched: Watched, total: int, style: Style, secrets: tuple[str, ...]) -> Progress:
     """The live view where there is a terminal to show it on, else lines. ``total`` is how many tasks come."""
+    # workers given a task here: what others have left is settled meanwhile, and none of it is shown
     begun: set[str] = set()
 
     def observe(observer: Observer) -> None:
