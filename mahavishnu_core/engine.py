@@ -19,6 +19,7 @@ from mahavishnu_core.events import Event, TaskEvent
 from mahavishnu_core.host import awaited
 from mahavishnu_core.models import Task, Worker
 from mahavishnu_core.observers import observing
+from mahavishnu_core.rate_limits import RateLimits
 from mahavishnu_core.text import one_line, redact
 from mahavishnu_core.watch import WatchedAwaitable
 
@@ -67,8 +68,13 @@ class Engine:
     """Where what happens here is written down, if that is wanted."""
     settling: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for one verdict: one a turn of the loop, so that a free slot is filled before many are given."""
+    limits: RateLimits = attrs.field(init=False)
+    """The vendors' limits that tasks have met here."""
     _held: dict[str, object] = attrs.field(factory=dict)
     _opening: dict[str, trio.Lock] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.limits = RateLimits(self.app.loaded.settings.rate_limit_wait_seconds, self.notify)
 
     @property
     def state_dir(self) -> Path:

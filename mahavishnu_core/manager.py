@@ -164,7 +164,7 @@ class WorkerManager:
         the result. Cancelling the caller ends the task.
         """
         run = self._begin(worker_id, prompt, timeout_seconds)
-        slot = Slot(self._slots)
+        slot = Slot(self._slots, self.engine.limits, run.worker.type.name)
 
         async def begin() -> Run:
             await slot.take()

@@ -13,6 +13,8 @@ from mahavishnu_core.settings.schema import CONCURRENT_WORKERS
 if TYPE_CHECKING:
     import trio
 
+    from mahavishnu_core.rate_limits import RateLimits
+
 _OWN_FILES = 40
 """Open files that an engine has use for besides those of the tasks that it follows."""
 _FILES_OF_A_TASK = 2
@@ -23,11 +25,19 @@ class Slot:
     """One place among those for running commands: taken at most once, given back once."""
 
     _slots: trio.Semaphore
+    _limits: RateLimits
+    _kind: str
+    """The worker type of its task."""
     _is_held: bool = False
 
     async def take(self) -> None:
-        await self._slots.acquire()
-        self._is_held = True
+        """Wait for a place, and outside of it for the end of a rate limit. Raises RateLimited."""
+        while not self._is_held:
+            await self._limits.wait(self._kind)
+            await self._slots.acquire()
+            self._is_held = True
+            if self._limits.holds(self._kind):  # it was met while we waited for the place
+                self.give_back()
 
     def give_back(self) -> None:
         if self._is_held:

@@ -12,13 +12,15 @@ from mahavishnu_core.errors import MahavishnuError, UsageError
 from mahavishnu_core.models import Cause, Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.output import TaskOutput, open_output
 from mahavishnu_core.pieces import stderr_size
-from mahavishnu_core.verdict import result_of
+from mahavishnu_core.rate_limits import RateLimited
+from mahavishnu_core.verdict import RATE_LIMITED, result_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mahavishnu_core.engine import Engine
     from mahavishnu_core.hookspecs import Run
+    from mahavishnu_core.verdict import Seen
 
 LOOK_SOONEST, LOOK_LATEST = 0.02, 0.25
 """Seconds between looks at a quiet output file, longer and longer: a file gives no event when it grows."""
@@ -55,6 +57,7 @@ class TaskRun:
     _last_event_at: float = 0.0
     _waiting: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _closed: trio.Event = attrs.field(factory=trio.Event)
+    _seen: Seen | None = None
 
     async def carry_out(
         self, launch: Callable[[], Awaitable[Run]], on_ended: Callable[[], None]
@@ -66,8 +69,7 @@ class TaskRun:
         """
         try:
             ended = await self._run_command(launch)
-            on_ended()
-            return await self._settle(ended)
+            return await self._settle(ended, on_ended)
         except trio.Cancelled:
             with trio.move_on_after(TERM_GRACE + _LAST_WAIT, shield=True):
                 await self.cancel()
@@ -124,6 +126,9 @@ class TaskRun:
         with self._waiting:
             try:
                 self._run = await launch()
+            except RateLimited as error:
+                self.output.tally.retry_at = error.retry_at
+                return Exit(error=str(error), reason=RATE_LIMITED, ended=utc_now())
             except MahavishnuError as error:
                 return Exit(error=str(error), ended=utc_now())
         if self._run is None:
@@ -191,14 +196,18 @@ class TaskRun:
         written = max(self.output.size, stderr_size(self.task))
         return "output_limit" if written > pieces.OUTPUT_LIMIT else None
 
-    async def _settle(self, ended: Exit) -> WorkerResult:
+    async def _settle(self, ended: Exit, on_read: Callable[[], None] = lambda: None) -> WorkerResult:
+        """``on_read`` is called as soon as all is known that the beginning of other tasks depends on."""
         while self.output.read(ended):  # noqa: ASYNC110  # it reads, it does not wait
             await trio.lowlevel.checkpoint()
         if ended.cause is None and self.output.size > pieces.OUTPUT_LIMIT:  # it was faster than we
             ended = attrs.evolve(ended, cause="output_limit")
+        if self._seen is None:  # we may have been cancelled between this and the verdict
+            self._seen = self.output.finish(ended)
+            self._heed_limit(self._seen)
+        on_read()
         async with self.engine.settling:
-            seen = self.output.finish(ended)
-            result = result_of(self.worker, self.task, seen, self.engine.app.secrets)
+            result = result_of(self.worker, self.task, self._seen, self.engine.app.secrets)
             settled = self.engine.settle(self.task, result)
             self.result = settled or result
             self.status = self.result.status
@@ -214,6 +223,16 @@ class TaskRun:
         if settled is not None:
             await self.engine.store(self.worker, self.task, settled)
         return self.result
+
+    def _heed_limit(self, seen: Seen) -> None:
+        """Have further tasks of its type wait, or begin again, as this one found its vendor."""
+        if self._run is None or not seen.tally.finished:  # what ended long ago tells nothing of now
+            return
+        last, kind = seen.tally.finished[-1], self.worker.type.name
+        if last.reason == RATE_LIMITED:
+            self.engine.limits.met(kind, seen.tally.retry_at)
+        elif last.success:
+            self.engine.limits.passed(kind)
 
 
 def take_up(engine: Engine, worker: Worker, task: Task) -> TaskRun:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mahavishnu_core.tally import Tally
 
 _ALLOW = "allow the tool in the worker type's command"
+RATE_LIMITED = "rate_limited"
+"""The reason of a task that its vendor has refused since there were too many."""
 _STDERR_LINES = 20
 _RESULTS_AT_ENDS = 50
 """Of more than twice as many results, so many of the first and of the last are in the evidence."""
@@ -168,7 +170,7 @@ def _metadata(worker: Worker, task: Task, seen: Seen, verdict: Verdict) -> dict[
         "warnings": list(verdict.warnings),
         "evidence": _evidence(seen),
     }
-    return metadata | ({"retry_at": tally.retry_at} if verdict.reason == "rate_limited" else {})
+    return metadata | ({"retry_at": tally.retry_at} if verdict.reason == RATE_LIMITED else {})
 
 
 def _usage(tally: Tally) -> JSON:

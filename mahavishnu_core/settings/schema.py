@@ -43,6 +43,7 @@ class Range:
 CONCURRENT_WORKERS = Range(1, 100)
 WORKER_DEPTH = Range(1, 10)
 TIMEOUT_SECONDS = Range(30, 3600)
+RATE_LIMIT_WAIT_SECONDS = Range(0, 86_400)
 
 NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 """What worker types, agents, places, roles and storages may be called."""
@@ -181,6 +182,10 @@ class Settings:
     worker_timeout_seconds: Annotated[
         int, Rule(f"must be {TIMEOUT_SECONDS}", TIMEOUT_SECONDS.__contains__)
     ] = 300
+    rate_limit_wait_seconds: Annotated[
+        int, Rule(f"must be {RATE_LIMIT_WAIT_SECONDS}", RATE_LIMIT_WAIT_SECONDS.__contains__)
+    ] = 600
+    """How long a task that has not begun waits for the end of a vendor's limit; else it is given up."""
     max_worker_depth: Annotated[int, Rule(f"must be {WORKER_DEPTH}", WORKER_DEPTH.__contains__)] = 1
     """How deep workers may be nested: with 1, a worker cannot start workers."""
     session_buddy_integration: bool = True

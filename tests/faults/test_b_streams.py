@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
+from datetime import datetime
 
 import pytest
 
@@ -188,6 +190,35 @@ def test_b7_a_rate_limit_called_success_fails_alone_and_says_when_it_ends(site: 
     assert limited.metadata["retry_at"] == 1_999_999_999
     assert limited.error == "You've hit your session limit"
     assert (verdict(good), good.output) == ((COMPLETED, None), "find me")
+
+
+def test_b7_a_limit_holds_back_what_has_not_begun_of_that_type_and_nothing_else(site: Site) -> None:
+    site.offer("rate_limited", "good")
+    kinds = ["rate-limited", "rate-limited", "rate-limited", "good"]
+    site.more["MAHAVISHNU_MAX_CONCURRENT_WORKERS"] = "1"
+    ran = site.batch(*({"prompt": "find me", "worker_type": kind} for kind in kinds))
+    *limited, good = ran.results
+    assert (ran.status, [verdict(each) for each in limited]) == (1, [(FAILED, "rate_limited")] * 3)
+    assert [each.metadata["retry_at"] for each in limited] == [1_999_999_999] * 3
+    assert [each.exit_code for each in limited] == [0, None, None]
+    told = "not begun: an earlier task of 'rate-limited' was rate limited, until 2033-05-18 03:33:19 UTC: "
+    assert [str(each.error).startswith(told) for each in limited] == [False, True, True]
+    assert (verdict(good), good.output) == ((COMPLETED, None), "find me")
+    assert by_task(site.stored("find me")) == by_task(ran.results)
+
+
+def test_b7_what_waits_for_the_end_of_a_limit_lets_other_types_go_first(site: Site) -> None:
+    resets_at = int(time.time()) + 5
+    site.offer("rate_limited", "good", env={"MAHAVISHNU_AGENT_RESETS_AT": str(resets_at)})
+    kinds = ["rate-limited", "rate-limited", "good", "good"]
+    site.more["MAHAVISHNU_MAX_CONCURRENT_WORKERS"] = "1"
+    ran = site.batch(*({"prompt": "find me", "worker_type": kind} for kind in kinds))
+    first, second, *good = ran.results
+    assert [verdict(each) for each in good] == [(COMPLETED, None)] * 2
+    assert [verdict(each) for each in (first, second)] == [(FAILED, "rate_limited")] * 2
+    ends = [each.timestamp for each in (first, *good, second)]
+    assert ends == sorted(ends)
+    assert datetime.fromisoformat(second.timestamp).timestamp() >= resets_at
 
 
 def test_b8_a_result_that_is_quoted_somewhere_decides_nothing(site: Site) -> None:

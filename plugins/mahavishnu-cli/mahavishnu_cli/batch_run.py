@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_core.verdict import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from mahavishnu_cli.batch_file import Item
     from mahavishnu_cli.batch_journal import Journal
@@ -80,8 +80,30 @@ class BatchRun:
 
     async def carry_out_all(self) -> None:
         """See all items through, as many at once as the manager allows, until a signal comes."""
-        jobs = (partial(self._carry_out, item) for item in self._plan.left)
+        jobs = (partial(self._carry_out, item) for item in self._in_turn())
         await self._foreground.do(jobs, self._foreground.manager.max_concurrent)
+
+    def _in_turn(self) -> Iterator[Item]:
+        """What is left, in its order, but for types at a rate limit as long as there are others to do."""
+        limits = self._foreground.manager.engine.limits
+        queues: dict[str, deque[tuple[int, Item]]] = defaultdict(deque)
+        for place, item in enumerate(self._plan.left):
+            queues[self._type_of(item)].append((place, item))
+        while queues:
+            open_ones = [kind for kind in queues if not limits.holds(kind)]
+            kind = min(open_ones or queues, key=lambda kind: queues[kind][0][0])
+            yield queues[kind].popleft()[1]
+            if not queues[kind]:
+                del queues[kind]
+
+    def _type_of(self, item: Item) -> str:
+        app = self._foreground.manager.app
+        try:
+            if item.worker_id is not None:
+                return app.state.worker(item.worker_id).type.name
+            return app.catalog.get(item.worker_type or self._default_type).name
+        except MahavishnuError:  # it is told when its turn comes
+            return ""
 
     async def _carry_out(self, item: Item) -> None:
         """See an item through. A fault of one item is its own: the others go on."""

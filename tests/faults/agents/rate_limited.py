@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import speech
 
-LIMIT = {"status": "rejected", "resetsAt": 1_999_999_999, "rateLimitType": "five_hour"}
+RESETS_AT = int(os.environ.get("MAHAVISHNU_AGENT_RESETS_AT", "1999999999"))
+LIMIT = {"status": "rejected", "resetsAt": RESETS_AT, "rateLimitType": "five_hour"}
 
 speech.begin()
 speech.write(speech.line({"type": "rate_limit_event", "rate_limit_info": LIMIT}))
