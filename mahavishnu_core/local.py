@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from mahavishnu_core.hookspecs import Engine
-    from mahavishnu_core.models import JSON, Command, Task, Worker
+    from mahavishnu_core.models import JSON, Command, Task, Worker, WorkerType
 
 _LONGEST_WORD = 128 * 1024
 """Bytes of one argument at which Linux refuses to start a program."""
@@ -62,7 +62,7 @@ async def launch_command(
         cwd=str(worker.workspace),
         limit=limit,
         detached=detached,
-        slotless=worker.type.standing,
+        kind=worker.type,
     )
 
 
@@ -84,8 +84,8 @@ class LocalPlace:
         cwd: str,
         limit: int,
         detached: bool,
+        kind: WorkerType,
         shim: str = "",
-        slotless: bool = False,
     ) -> LocalRun:
         """Hand a program to the keeper. Raises UsageError for words that Linux does not take."""
         _require_short_words(argv)
@@ -103,7 +103,9 @@ class LocalPlace:
             limit=limit,
             detached=detached,
             shim=shim,
-            slotless=slotless,
+            slotless=kind.standing,
+            idle=None if kind.standing else kind.idle_seconds,
+            needs_result=not (kind.is_plain or shim),
         )
         return self.link.launch(task, order)
 

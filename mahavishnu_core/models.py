@@ -24,7 +24,9 @@ Told: TypeAlias = Literal[
 ]
 """What an agent may tell beside its answer; ``session`` is a conversation that a later task goes on with."""
 
-Cause: TypeAlias = Literal["wall", "idle", "after_result", "permission", "cancelled", "output_limit"]
+Cause: TypeAlias = Literal[
+    "wall", "idle", "closed", "after_result", "permission", "cancelled", "output_limit"
+]
 """Why we ended a command that had not ended by itself."""
 
 

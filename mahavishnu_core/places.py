@@ -82,8 +82,8 @@ async def launch_shim(
         cwd="/",
         limit=limit,
         detached=detached,
+        kind=worker.type,
         shim=shim.stands_for,
-        slotless=worker.type.standing,
     )
 
 

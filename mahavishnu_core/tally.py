@@ -22,6 +22,8 @@ from mahavishnu_core.events import (
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mahavishnu_core.models import Cause
+
 _TEXT_LIMIT = 16 * 1024 * 1024
 """Characters of an unfinished answer that are kept; the whole is in the task's output file."""
 _ACTIVITY_LENGTH = 4096
@@ -65,6 +67,13 @@ class Tally:
         """What the worker's own agent has said so far, subagents left out, to the last piece that came."""
         unfinished = str(self._pieces)
         return self._texts.joint.join([*self._texts.parts(), unfinished]) if unfinished else str(self._texts)
+
+    @property
+    def last_word(self) -> Cause | None:
+        """Why a command that says nothing more after this is ended, whatever its limits are."""
+        if self.finished:
+            return "after_result"
+        return "permission" if self.awaits_permission else None
 
     def add(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -9,6 +9,7 @@ import trio
 
 from mahavishnu_core import pieces
 from mahavishnu_core.errors import MahavishnuError, UsageError
+from mahavishnu_core.keeper.quiet import STOPPED
 from mahavishnu_core.models import Cause, Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.output import TaskOutput, open_output
 from mahavishnu_core.pieces import stderr_size
@@ -16,7 +17,7 @@ from mahavishnu_core.rate_limits import RateLimited
 from mahavishnu_core.verdict import RATE_LIMITED, result_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mahavishnu_core.engine import Engine
     from mahavishnu_core.hookspecs import Run
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 LOOK_SOONEST, LOOK_LATEST = 0.02, 0.25
 """Seconds between looks at a quiet output file, longer and longer: a file gives no event when it grows."""
-STOPPED = 2.0
-"""Seconds between two looks after which it is us who were stopped, and the agent maybe with us."""
 RESULT_GRACE = 10.0
 """Seconds without an event after which a command that has given its result is ended.
 
@@ -33,6 +32,7 @@ claude 2.1.197 itself waits 5 s for its background commands after its result.
 """
 PERMISSION_GRACE = 1.0
 """Seconds without an event after which a request for a permission is one that nobody is there to answer."""
+_GRACES: Mapping[Cause, float] = {"after_result": RESULT_GRACE, "permission": PERMISSION_GRACE}
 TERM_GRACE = 5.0
 """Seconds between TERM and KILL."""
 _LAST_WAIT = 15.0
@@ -186,10 +186,9 @@ class TaskRun:
         limit = self.task.timeout_seconds
         if self.started_at is not None and limit is not None and now >= self.started_at + limit:
             return "wall"
-        if self.output.tally.finished and silence >= RESULT_GRACE:
-            return "after_result"
-        if self.output.tally.awaits_permission and silence >= PERMISSION_GRACE:
-            return "permission"
+        last_word = self.output.tally.last_word
+        if last_word is not None and silence >= _GRACES[last_word]:
+            return last_word
         idle = self.worker.type.idle_seconds
         if idle is not None and silence >= idle and not self.task.is_standing:
             return "idle"

@@ -88,13 +88,16 @@ def _judge(seen: Seen, timeout_seconds: float) -> Verdict:
         return Verdict(WorkerStatus.CANCELLED, "cancelled", ended.error or "cancelled")
     if ended.error is not None:
         return Verdict(WorkerStatus.FAILED, ended.reason or "spawn", ended.error)
-    if ended.cause in {"wall", "idle", "after_result", "permission"} and seen.succeeded_in_time:
+    if ended.cause in {"wall", "idle", "closed", "after_result", "permission"} and seen.succeeded_in_time:
         return Verdict(WorkerStatus.COMPLETED, warnings=("killed_after_result",))
     if ended.cause in {"wall", "idle"}:
         return _timed_out(seen, timeout_seconds)
     if ended.cause == "permission":
         text = "ended: it waits for a permission that nobody is there to give: "
         return Verdict(WorkerStatus.FAILED, "needs_permission", text + _ALLOW)
+    if ended.cause == "closed" and last is None:
+        text = "ended: it had closed its output, without a result, and went on"
+        return Verdict(WorkerStatus.FAILED, "no_result", _join(text, _tail(seen.stderr)))
     if ended.cause == "output_limit":
         return Verdict(WorkerStatus.FAILED, "output_limit", "ended: its output is over the limit")
     if last is None:

@@ -222,7 +222,7 @@ def claim(task: Task, pid: int, **lies: object) -> None:
     """Have a task's record say that its command is that process."""
     process = read_process(pid)
     record = {"pid": pid, "start_time": process.start, "boot_id": boot_id(), "began": 0, "deadline": 0}
-    record |= {"group": None, "shim": "", "slotless": False}
+    record |= {"group": None, "shim": "", "slotless": False, "idle": None, "needs_result": False}
     (task.directory / "launch.json").write_text(json.dumps(record | lies))
     (task.directory / "stdout.jsonl").touch()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mahavishnu_core.keeper import cgroup
 from mahavishnu_core.keeper.family import Process, boot_id, marked, read_process, snapshot
 from mahavishnu_core.keeper.files import read_record
+from mahavishnu_core.keeper.quiet import Quiet
 from mahavishnu_core.keeper.spawn import Launch, spawn
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Kept:
         group: str | None = None,
         shim: str = "",
         slotless: bool = False,
+        idle: float | None = None,
+        needs_result: bool = False,
     ) -> None:
         self.task_id = task_id
         self.directory = directory
@@ -62,6 +65,9 @@ class Kept:
         self.shim = shim
         """What the command stands for, if it is a shim: see ``docs/hooks/launch.md``."""
         self.slotless = slotless
+        self.idle = idle
+        self.needs_result = needs_result
+        self.quiet = Quiet(directory, idle, began, needs_result=needs_result)
         self.status: int | None = None
         self.left_at: float | None = None
         """When the command itself was gone, whatever it left running."""
@@ -74,6 +80,11 @@ class Kept:
         self.is_hastened = False
         """Whether a shim has had its QUIT: end at once what you stand for."""
         self.strays: list[str] = []
+
+    @property
+    def due_at(self) -> float:
+        """When it is to be looked at by the clock."""
+        return min(self.deadline, self.quiet.look_at)
 
     def has_left(self, now: float, status: int | None) -> None:
         """The command itself has ended; ``status`` as of waitpid, None where nobody could see it."""
@@ -139,6 +150,8 @@ class Kept:
             "group": self.group,
             "shim": self.shim,
             "slotless": self.slotless,
+            "idle": self.idle,
+            "needs_result": self.needs_result,
             "started": _utc_now(),
         }
 
@@ -187,6 +200,8 @@ def start(launch: Launch, now: float, groups: ControlGroups | None = None) -> Ke
         group=group,
         shim=launch.shim,
         slotless=launch.slotless,
+        idle=launch.idle,
+        needs_result=launch.needs_result,
     )
 
 
@@ -218,6 +233,8 @@ def find_again(task_id: str, directory: str, timeout: float | None, now: float) 
         group=group,
         shim=record.shim if record else "",
         slotless=record.slotless if record else timeout is None,
+        idle=record.idle if record else None,
+        needs_result=record.needs_result if record else False,
     )
     if command is None:
         kept.has_left(now, None)
@@ -290,10 +307,15 @@ class _Launched(NamedTuple):
     group: str | None
     shim: str
     slotless: bool
+    idle: float | None
+    needs_result: bool
 
 
 _NUMBER, _NO_NUMBER, _NO_TEXT = (int, float), (int, float, type(None)), (str, type(None))
-_KINDS: tuple[type | tuple[type, ...], ...] = (int, int, str, _NUMBER, _NO_NUMBER, _NO_TEXT, str, bool)
+_KINDS: tuple[type | tuple[type, ...], ...] = (
+    *(int, int, str, _NUMBER, _NO_NUMBER, _NO_TEXT, str, bool),
+    *(_NO_NUMBER, bool),
+)
 """Of its fields."""
 
 

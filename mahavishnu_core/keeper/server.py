@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mahavishnu_core.keeper import kept as life
@@ -103,7 +104,7 @@ class Server:
         now = time.monotonic()
         if self._unwritten or any(task.left_at or task.kill_at for task in self._tasks.values()):
             return int(TICK * 1000)
-        due = min((task.deadline for task in self._tasks.values()), default=now + 60)
+        due = min((task.due_at for task in self._tasks.values()), default=now + 60)
         return int(max(0, min(60_000, (due - now) * 1000 + 1)))
 
     # --- engines
@@ -266,8 +267,9 @@ class Server:
         now = time.monotonic()
         if self._is_stopping:
             self._end_all(now)
+        self._look_at_the_quiet(now)
         due = [task for task in self._tasks.values() if task.left_at or task.kill_at or now >= task.deadline]
-        orphans = [pid for pid in children(os.getpid()) if pid not in self._leaders] if due else []
+        orphans = self._orphans() if due else []
         only_gone = not orphans and all(task.is_child and task.left_at for task in due)
         table = {} if only_gone else snapshot()
         for task in due:
@@ -277,6 +279,20 @@ class Server:
         life.send(signal.SIGKILL, ownerless(self._tasks, table, orphans))
         for path, record in list(self._unwritten.items()):
             self._write(path, record)
+
+    def _look_at_the_quiet(self, now: float) -> None:
+        for task in self._tasks.values():
+            if now >= task.quiet.look_at and task.left_at is None and task.kill_at is None:
+                family = partial(self._family, task)
+                if cause := task.quiet.look(now, task.process.pid, family):
+                    task.ask_to_end(now, cause, life.TERM_GRACE)
+
+    def _family(self, task: Kept) -> dict[int, Process]:
+        return family_of(task, self._tasks, snapshot(), self._orphans())
+
+    def _orphans(self) -> list[int]:
+        """Our children that are no command's own process: they came back to us."""
+        return [pid for pid in children(os.getpid()) if pid not in self._leaders]
 
     def _end_all(self, now: float) -> None:
         for task in self._tasks.values():

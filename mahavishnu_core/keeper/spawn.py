@@ -41,6 +41,10 @@ class Launch(NamedTuple):
     """What goes on without the command when it is killed (``container x``), if it stands for something."""
     slotless: bool = False
     """Whether it begins at once, and is none of those that ``limit`` counts."""
+    idle: float | None = None
+    """Seconds without output after which it is ended."""
+    needs_result: bool = False
+    """Whether it is of no use any more once it has closed its output."""
 
 
 def spawn(launch: Launch, groups: ControlGroups | None) -> tuple[int, str | None]:

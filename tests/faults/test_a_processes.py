@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -178,6 +179,38 @@ def test_a7_a_program_that_hangs_after_its_result_is_ended_after_its_grace(site:
     assert site.stored("find me") == [ran.result]
 
 
+def test_a7_one_that_nobody_follows_is_ended_by_whoever_looks_next(site: Site) -> None:
+    """So is one that waits for a permission; one that has not said its last word is not."""
+    site.offer("result_then_hang", "asks_permission", "silent_forever")
+    kinds = ("result-then-hang", "asks-permission", "silent-forever")
+    for kind in kinds:
+        assert site.execute(kind, "--detach", prompt="find me").status == 0
+    until(lambda: sum(b"\n" in path.read_bytes() for path in site.state.rglob("stdout.jsonl")) == 2)
+    assert statuses(site) == dict.fromkeys(kinds, "running")
+    for path in site.state.rglob("stdout.jsonl"):
+        os.utime(path, times=(time.time() - 11,) * 2)
+    assert statuses(site) == dict(zip(kinds, ("completed", "failed", "running"), strict=True))
+    found = {str(result.metadata["worker_type"]): result for result in site.stored("find me")}
+    assert warnings(found["result-then-hang"]) == ["killed_after_result"]
+    assert verdict(found["asks-permission"]) == (FAILED, "needs_permission")
+    assert site.run("workers", "close", "--all").status == 0
+
+
+def statuses(site: Site) -> dict[str, str]:
+    """Of the workers, by their types."""
+    workers = json.loads(site.run("workers", "list", "--json").out)
+    return {worker["worker_type"]: worker["status"] for worker in workers}
+
+
+def test_a8_silence_that_nobody_follows_reaches_the_idle_limit(site: Site) -> None:
+    site.offer("silent_forever", idle_seconds=2)
+    assert site.execute("silent-forever", "--detach", prompt="find me").status == 0
+    until(lambda: [*site.state.rglob("exit.json")])
+    [found] = site.stored("find me")
+    assert verdict(found) == (TIMEOUT, "idle")
+    assert 2 <= found.duration_seconds < 6
+
+
 def test_a8_silence_and_bytes_that_never_become_a_line_reach_the_idle_limit(site: Site) -> None:
     site.offer("silent_forever", "drip_forever", idle_seconds=2)
     ran = site.batch(
@@ -270,12 +303,33 @@ def test_a11_of_a_thousand_that_exit_at_once_there_are_a_thousand_results(site: 
     assert by_task(site.stored("find me", most=2000)) == by_task(ran.results)
 
 
-def test_a11_one_that_closes_its_output_and_lives_is_ended_by_a_limit(site: Site) -> None:
-    site.offer("closes_stdout", idle_seconds=2)
+CLOSING = {
+    "child-has-it": "sleep 60 & exec >&-; wait",
+    "both-closed": "exec >&-; sleep 60 & wait",
+}
+
+
+def test_a11_one_that_closes_its_output_and_lives_is_ended_after_a_grace_without_any_limit(
+    site: Site,
+) -> None:
+    site.offer("closes_stdout")
     ran = site.execute("closes-stdout", prompt="find me")
-    assert (ran.status, verdict(ran.result)) == (1, (TIMEOUT, "idle"))
-    assert (ran.result.output, evidence(ran.result)["results"]) == ("thinking about it", [])
+    assert (ran.status, verdict(ran.result)) == (1, (FAILED, "no_result"))
+    assert str(ran.result.error).startswith("ended: it had closed its output, without a result, and went on")
+    assert (evidence(ran.result)["ended_by_us"], evidence(ran.result)["results"]) == ("closed", [])
+    assert ran.result.output == "thinking about it"
+    assert 10 <= ran.result.duration_seconds < 18
     assert site.stored("find me") == [ran.result]
+
+
+def test_a11_an_output_that_a_child_has_is_not_closed_and_a_shell_does_not_need_its_own(site: Site) -> None:
+    shells = {name: ["sh", "-c", script] for name, script in CLOSING.items()}
+    site.settings(shells, timeout_seconds=20)
+    [child, closed] = [{"prompt": "go", "worker_type": name} for name in CLOSING]
+    plain = {"prompt": "exec >&-; sleep 16", "worker_type": "shell"}
+    ran = site.batch(child, closed, plain)
+    expected = [(TIMEOUT, "wall"), (FAILED, "no_result"), (COMPLETED, None)]
+    assert [verdict(result) for result in ran.results] == expected
 
 
 def test_a12_the_doctor_names_programs_that_do_not_come_to_an_end_of_their_version(site: Site) -> None:
