@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
 SHELL = "/bin/sh"
 HOME = Path(mahavishnu_core.__file__).parents[1]
-BARE = """
+_CHANGED = """
 import sys
 sys.path.append(sys.argv.pop(1))
 import mahavishnu_core.keeper.main as keeper
-keeper.open_groups = lambda: None
+import mahavishnu_core.keeper.server as server
+{change}
 keeper.main()
 """
-"""Starts a keeper as if this machine had no control groups."""
+"""Starts a keeper in which something is not as it is."""
+NO_GROUPS = "keeper.open_groups = lambda: None"
+"""As if this machine had no control groups."""
 LIMIT = 30
 """Seconds for what a test does with one link: far more than any needs."""
 
@@ -142,12 +145,14 @@ class Bench:
         """An engine's link to the keeper; leaving it is what an engine does that ends or is killed."""
         with trio.fail_after(LIMIT):
             if not self.has_groups:
-                await self._start_bare_keeper()
+                await self.start_keeper(NO_GROUPS)
             async with open_keeper(self.state.root) as link:
                 yield link
 
-    async def _start_bare_keeper(self) -> None:
-        words = [sys.executable, "-I", "-S", "-c", BARE, str(HOME), str(self.state.root)]
+    async def start_keeper(self, change: str) -> None:
+        """Have one with that change in it: the next link finds it."""
+        code = _CHANGED.format(change=change)
+        words = [sys.executable, "-I", "-S", "-c", code, str(HOME), str(self.state.root)]
         await trio.run_process(words, env={}, start_new_session=True)
 
     def keeper(self) -> int:

@@ -176,3 +176,19 @@ async def test_a_slotless_command_begins_at_once_and_leaves_the_slots_to_others(
         gate.let_in(3)
         for run in (slotless, running, waiting, other):
             assert (await run.wait()).exit_code == 0
+
+
+async def test_one_more_than_may_wait_is_refused_at_once_and_the_others_get_their_turn(bench, bell, gate):
+    await bench.start_keeper("server.MOST_QUEUED = 2")
+    async with bench.link() as link:
+        running = bench.sh(link, "echo up > bell; read _ < gate", limit=1)
+        await bell.line()
+        waiting = [bench.sh(link, "echo turn", limit=1) for _ in range(2)]
+        refused = bench.sh(link, "echo turn", limit=1, detached=True)
+        slotless = bench.sh(link, "echo up > bell", limit=1, slotless=True)
+        assert (
+            await refused.wait()
+        ).error == "not begun: 2 commands wait for a slot already, and that is the most"
+        assert (await slotless.wait()).exit_code == 0
+        gate.let_in()
+        assert [(await run.wait()).exit_code for run in (running, *waiting)] == [0, 0, 0]

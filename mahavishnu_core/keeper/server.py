@@ -34,6 +34,8 @@ TICK = 0.05
 """Seconds between looks at a family that is being ended."""
 FIRST_CALL = 10.0
 """Seconds to wait for the engine that started us."""
+MOST_QUEUED = 10_000
+"""Commands that may wait for a slot, each in some 7 KB of our memory."""
 _SCARCE = {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 """No process, memory or open file is to be had now."""
 SPARE_FILES = 128
@@ -154,6 +156,10 @@ class Server:
         if life.has_ended(launch.directory):  # another engine ended it before it began
             record = life.read_exit(launch.directory) or life.unseen_exit(cause="cancelled")
             self._dismiss(launch.task_id, "ended", exit=record)
+            return
+        if len(self._queue) >= MOST_QUEUED and not launch.slotless:
+            reason = f"not begun: {MOST_QUEUED} commands wait for a slot already, and that is the most"
+            self._record_exit(launch.task_id, launch.directory, life.unseen_exit(error=reason))
             return
         (self._queue.appendleft if launch.slotless else self._queue.append)((launch, link))
         if launch.detached:
