@@ -12,6 +12,7 @@ from mahavishnu_core.keeper import cgroup
 from mahavishnu_core.keeper.family import Process, boot_id, marked, read_process, snapshot
 from mahavishnu_core.keeper.files import read_record
 from mahavishnu_core.keeper.quiet import Quiet
+from mahavishnu_core.keeper.room import Room
 from mahavishnu_core.keeper.spawn import Launch, spawn
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Kept:
         self.idle = idle
         self.needs_result = needs_result
         self.quiet = Quiet(directory, idle, began, needs_result=needs_result)
+        self.room = Room(f"{directory}/stdout.jsonl")
         self.status: int | None = None
         self.left_at: float | None = None
         """When the command itself was gone, whatever it left running."""

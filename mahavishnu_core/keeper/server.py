@@ -289,6 +289,8 @@ class Server:
     def _look_at_the_quiet(self, now: float) -> None:
         for task in self._tasks.values():
             if now >= task.quiet.look_at and task.left_at is None and task.kill_at is None:
+                if task.needs_result:
+                    task.room.keep_ahead()
                 family = partial(self._family, task)
                 if cause := task.quiet.look(now, task.process.pid, family):
                     task.ask_to_end(now, cause, life.TERM_GRACE)
@@ -313,7 +315,10 @@ class Server:
         self._leaders.pop(task.process.pid, None)
         if task.group:
             remove(task.group)
-        self._record_exit(task.task_id, task.directory, task.exit_record(now, family.values()))
+        record = task.exit_record(now, family.values())
+        if not family:
+            task.room.give_back()
+        self._record_exit(task.task_id, task.directory, record)
 
     def _record_exit(self, task_id: str, directory: str, record: dict[str, object]) -> None:
         self._write(f"{directory}/exit.json", record)

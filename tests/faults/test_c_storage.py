@@ -159,6 +159,30 @@ def test_c1_a_result_says_that_there_may_have_been_no_room_for_its_output(
     assert told == {"late": ["disk_full"], "early": []}
 
 
+def test_c1_the_answer_of_an_agent_finds_the_room_that_was_held_for_it(
+    site: Site, gates: tuple[Fifo, Fifo]
+) -> None:
+    site.offer("answers_late", env={"MAHAVISHNU_AGENT_GATE": f"{site.root}/gate"})
+    with small_disk(site.state, "64m") as disk:
+        seen = disk.prefix(site.work)
+        words = ("workers", "execute", "-t", "answers-late", "-n", "1", "-p", "find me", "--json")
+        with site.start(*words, prefix=seen) as engine:
+            wait_until(lambda: [held for held in held_for_outputs(disk) if held >= 2**20])
+            disk.fill()
+            gates[0].let_in()
+            assert "Traceback" not in engine.communicate(timeout=PATIENCE)[1]
+        disk.make_room()
+        assert site.run("results", "sync", prefix=seen).status == 0
+        [found] = site.run("results", "search", "find me", "--json", prefix=seen).results
+        assert (found.status, found.output) == (WorkerStatus.COMPLETED, "x" * 400_000)
+        assert max(held_for_outputs(disk)) < 500_000, "the rest was given back"
+
+
+def held_for_outputs(disk: Disk) -> list[int]:
+    """Bytes that the outputs of tasks take of a disk."""
+    return [path.stat().st_blocks * 512 for path in disk.path.glob("workers/*/tasks/*/stdout.jsonl")]
+
+
 def test_c1_what_else_runs_when_the_disk_is_full_ends_well(
     site: Site, disk: Disk, gates: tuple[Fifo, Fifo]
 ) -> None:

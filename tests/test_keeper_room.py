@@ -1,0 +1,78 @@
+"""Room that the keeper holds beyond the end of an output, and gives back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from mahavishnu_core.keeper import room
+from mahavishnu_core.keeper.room import AHEAD, Room
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """On a file system that can hold room for a file, as nearly all can."""
+    path = tmp_path / "stdout.jsonl"
+    path.write_bytes(b"said so far")
+    Room(str(path)).keep_ahead()
+    if held(path) < AHEAD:
+        pytest.skip(f"the file system of {tmp_path} holds no room for files")
+    os.truncate(path, 0)
+    path.write_bytes(b"said so far")
+    return path
+
+
+def held(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+def test_room_is_held_beyond_the_end_and_given_back_and_the_output_stays_as_it_is(output: Path) -> None:
+    held_for_it = Room(str(output))
+    held_for_it.keep_ahead()
+    assert (held(output) >= AHEAD, output.read_bytes()) == (True, b"said so far")
+    with output.open("ab") as file:
+        file.write(b", and more")
+    held_for_it.give_back()
+    assert (held(output) < AHEAD // 2, output.read_bytes()) == (True, b"said so far, and more")
+
+
+def test_more_is_held_only_when_half_of_it_is_used(output: Path) -> None:
+    held_for_it = Room(str(output))
+    held_for_it.keep_ahead()
+    begun = held(output)
+    with output.open("ab") as file:
+        file.write(bytes(AHEAD // 4))
+    held_for_it.keep_ahead()
+    assert held(output) == begun
+    with output.open("ab") as file:
+        file.write(bytes(AHEAD // 2))
+    held_for_it.keep_ahead()
+    assert held(output) > begun
+
+
+def test_on_a_disk_that_is_nearly_full_nothing_is_held(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "LEAST_FREE", 1 << 62)
+    held_for_it = Room(str(output))
+    held_for_it.keep_ahead()
+    assert held(output) < AHEAD
+
+
+@pytest.mark.parametrize("kind", ["nothing", "link", "pipe", "directory"])
+def test_what_a_command_puts_in_its_place_is_let_alone(tmp_path: Path, kind: str) -> None:
+    path, other = tmp_path / "stdout.jsonl", tmp_path / "other"
+    other.write_bytes(b"mine")
+    held_for_it = Room(str(path))
+    path.touch()
+    held_for_it.keep_ahead()
+    path.unlink()
+    if kind == "link":
+        path.symlink_to(other)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    held_for_it.keep_ahead()
+    held_for_it.give_back()
+    assert (held(other) < AHEAD, other.read_bytes()) == (True, b"mine")
