@@ -199,6 +199,7 @@ async def test_words_that_linux_does_not_take_are_refused(bench):
             await launch_shim(engine, worker, task, shim, "", 10, detached=False)
 
 
+@pytest.mark.thorough
 async def test_a_shim_alone_is_asked_and_its_own_family_once_it_has_left(bench, bell, gate):
     family = (
         "import os, signal, subprocess, sys; "

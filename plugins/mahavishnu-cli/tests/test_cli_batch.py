@@ -354,6 +354,7 @@ def test_a_fault_in_a_batch_by_standard_input_is_said_with_its_line(home):
     assert (ran.status, ran.err) == (2, f"mahavishnu: {told}\n")
 
 
+@pytest.mark.thorough
 def test_a_batch_by_standard_input_goes_on_where_it_stopped_if_it_says_the_same_in_the_same_place(home):
     def goes_on(text: str, **options: object) -> bool:
         ran = home.script("workers", "batch", "-", "-t", "shell", given=text, **options)

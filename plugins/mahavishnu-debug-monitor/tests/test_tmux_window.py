@@ -243,6 +243,7 @@ async def test_one_that_is_resized_all_the_time_tells_each_line_once(environ, lo
     assert found == lines
 
 
+@pytest.mark.thorough
 async def test_a_history_that_is_full_tells_nothing_twice(environ, log):
     async with open_tmux(NAME, follow(log), environ, history=200) as window:
         for number in range(60):

@@ -119,6 +119,7 @@ async def test_the_steps_of_all_tasks_are_told_by_numbers_that_grow(autojump_clo
         ]
 
 
+@pytest.mark.thorough
 async def test_tasks_of_one_call_are_told_no_oftener_than_one(autojump_clock, desk, place):
     """However many flood, and those that say little are heard among them."""
     flood = [step for number in range(900) for step in (Text(f"{number}"), 0.02)]

@@ -65,6 +65,7 @@ async def all_gone(relays) -> None:
             await gone(relay._pid)
 
 
+@pytest.mark.thorough
 async def test_what_an_engine_has_kept_arrives_after_its_end(mirror, relays):
     tasks = await run_tasks(mirror)
     await all_gone(relays)
@@ -73,6 +74,7 @@ async def test_what_an_engine_has_kept_arrives_after_its_end(mirror, relays):
     assert len(relays) == 1
 
 
+@pytest.mark.thorough
 async def test_in_a_task_no_relay_is_left_behind_and_the_next_engine_sends(mirror, relays, monkeypatch):
     """It would be ended with the task, perhaps in the middle of sending."""
     with monkeypatch.context() as patch:
