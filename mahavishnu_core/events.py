@@ -106,10 +106,10 @@ class Usage(_Event, frozen=True):
 class Notice(_Event, frozen=True):
     """Something worth knowing that is none of the above.
 
-    Kinds in use: ``retry``, ``rate_limit``, ``permission_denied``, ``permission_request``, ``background``,
-    ``compacted``, ``model``, ``error``, ``cut`` (only a part of the text is kept), ``noise`` (a line that is
-    no JSON object), ``malformed``. ``retry_at`` is in seconds since the epoch: when a limit ends, where the
-    agent says so.
+    Kinds in use: ``retry``, ``rate_limit`` (it is reached), ``rate_limit_near``, ``permission_denied``,
+    ``permission_request``, ``background``, ``compacted``, ``model``, ``error``, ``cut`` (only a part of the
+    text is kept), ``noise`` (a line that is no JSON object), ``malformed``. ``retry_at`` is in seconds since
+    the epoch: when a limit ends, where the agent says so.
     """
 
     kind: str

@@ -40,6 +40,8 @@ class LocalRun:
     task: Task
     _link: KeeperLink
     _launch: Launch | None
+    quiet_seconds: float = 0.0
+    """How long it had put out nothing when the keeper last spoke of it, at least."""
     _was_seen: bool = False
     _asked_to_end: dict[str, JSON] | None = None
     _state: RunState = "queued"
@@ -76,8 +78,9 @@ class LocalRun:
         self._was_seen = True
         return [first, self._asked_to_end] if self._asked_to_end else [first]
 
-    def hear(self, state: str, exit_record: dict[str, JSON] | None) -> None:
+    def hear(self, state: str, exit_record: dict[str, JSON] | None, quiet_seconds: float = 0.0) -> None:
         """Take in what the keeper says."""
+        self.quiet_seconds = quiet_seconds
         if state == "queued":
             self._known.set()
         elif state == "running":
@@ -200,7 +203,12 @@ class KeeperLink:
         if run is None:
             return
         record = message.get("exit")
-        run.hear(str(message["state"]), record if isinstance(record, dict) else None)
+        quiet = message.get("quiet")
+        run.hear(
+            str(message["state"]),
+            record if isinstance(record, dict) else None,
+            quiet if isinstance(quiet, float) else 0.0,
+        )
         if run.has_ended:
             del self._runs[run.task.task_id]
 

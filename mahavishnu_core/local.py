@@ -105,7 +105,7 @@ class LocalPlace:
             shim=shim,
             slotless=kind.standing,
             idle=None if kind.standing else kind.idle_seconds,
-            needs_result=not (kind.is_plain or shim),
+            needs_result=not kind.is_plain,
         )
         return self.link.launch(task, order)
 

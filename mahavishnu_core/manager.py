@@ -353,7 +353,7 @@ class WorkerManager:
 
     async def recover(self) -> None:
         """Settle and store what ended while no engine looked; see that what still runs is being kept."""
-        await recover(self.engine)
+        await recover(self.engine, self._runs)
 
     async def collect_results(
         self, worker_ids: Iterable[str] | None = None, *, all_tasks: bool = False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from mahavishnu_core.keeper import output as kept_output
 from mahavishnu_core.keeper.files import open_plain
 from mahavishnu_core.stream.reports import Reports
 
@@ -19,8 +20,6 @@ _CHUNK = 1 << 16
 """Bytes at a time: with four times as many, what is read no longer fits the processor's cache."""
 
 _STDERR_TAIL = 1 << 16
-OUTPUT_LIMIT = 4 * 1024**3
-"""Bytes of output, or of error output, at which a task is ended. What comes after them is not read."""
 
 _REPORTS_LIMIT = 64 * 1024**2
 """Bytes of reports that are read: who writes more writes them past the place that bounds them."""
@@ -57,7 +56,7 @@ class TaskFiles:
         ``up_to`` is a place in the output at which a piece is to end; ``is_over`` says that nobody writes any
         more, whatever is locked.
         """
-        if self.size > OUTPUT_LIMIT:
+        if self.size > kept_output.OUTPUT_LIMIT:
             return None
         most = _CHUNK if up_to is None or up_to <= self.size else min(_CHUNK, up_to - self.size)
         if self._progress is not None:

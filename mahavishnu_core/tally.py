@@ -126,9 +126,10 @@ class Tally:
 
     def _note_notice(self, notice: Notice) -> None:
         self._is_said_anew = self._is_said_anew or notice.kind == "retry"
-        self.retry_at = notice.retry_at or self.retry_at
+        if notice.kind == "rate_limit":
+            self.retry_at = notice.retry_at
         self.is_cut = self.is_cut or notice.kind == "cut"
-        if notice.kind in {"retry", "rate_limit"}:
+        if notice.kind in {"retry", "rate_limit", "rate_limit_near"}:
             self.activity, self.is_speaking = notice.text, False
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from mahavishnu_core import pieces
 from mahavishnu_core.errors import MahavishnuError, UsageError
-from mahavishnu_core.keeper.quiet import STOPPED
+from mahavishnu_core.keeper import output as kept_output
 from mahavishnu_core.models import Cause, Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.output import TaskOutput, open_output
 from mahavishnu_core.pieces import stderr_size
@@ -150,7 +149,7 @@ class TaskRun:
         pause, looked_at = LOOK_SOONEST, self._last_event_at
         while True:
             is_new, now = self._read(), trio.current_time()
-            if now - looked_at > STOPPED:
+            if now - looked_at > kept_output.STOPPED:
                 self._last_event_at = now
             looked_at = now
             if not is_new and ended is not None:
@@ -193,13 +192,13 @@ class TaskRun:
         if idle is not None and silence >= idle and not self.task.is_standing:
             return "idle"
         written = max(self.output.size, stderr_size(self.task))
-        return "output_limit" if written > pieces.OUTPUT_LIMIT else None
+        return "output_limit" if written > kept_output.OUTPUT_LIMIT else None
 
     async def _settle(self, ended: Exit, on_read: Callable[[], None] = lambda: None) -> WorkerResult:
         """``on_read`` is called as soon as all is known that the beginning of other tasks depends on."""
         while self.output.read(ended):  # noqa: ASYNC110  # it reads, it does not wait
             await trio.lowlevel.checkpoint()
-        if ended.cause is None and self.output.size > pieces.OUTPUT_LIMIT:  # it was faster than we
+        if ended.cause is None and self.output.size > kept_output.OUTPUT_LIMIT:  # it was faster than we
             ended = attrs.evolve(ended, cause="output_limit")
         if self._seen is None:  # we may have been cancelled between this and the verdict
             self._seen = self.output.finish(ended)

@@ -227,7 +227,17 @@ def claim(task: Task, pid: int, **lies: object) -> None:
     (task.directory / "stdout.jsonl").touch()
 
 
-@pytest.mark.parametrize("lie", [{"start_time": 1}, {"boot_id": "another"}], ids=str)
+LIES = [
+    {"start_time": 1},
+    {"boot_id": "another"},
+    {"idle": 10**400},
+    {"began": -1},
+    {"deadline": 10**400},
+    {"began": float("nan")},
+]
+
+
+@pytest.mark.parametrize("lie", LIES, ids=lambda lie: str(lie)[:30])
 async def test_d3_a_reused_pid_is_never_mistaken_for_the_command(bench, bystander, lie):
     task = bench.task()
     claim(task, bystander.pid, **lie)
@@ -237,6 +247,20 @@ async def test_d3_a_reused_pid_is_never_mistaken_for_the_command(bench, bystande
         ended = await run.wait()
     assert bystander.poll() is None
     assert (ended.is_known, ended.cause, ended.strays, ended.survivors) == (False, None, (), ())
+
+
+async def test_one_that_cannot_be_found_again_for_whatever_reason_costs_the_others_nothing(bench, bell, gate):
+    await bench.start_keeper("import mahavishnu_core.keeper.kept as kept; kept.find_again = None")
+    task = bench.task()
+    (task.directory / "stdout.jsonl").touch()
+    async with bench.link() as link:
+        other = bench.sh(link, "echo up > bell; read _ < gate")
+        await bell.line()
+        ended = await link.watch(task).wait()
+        gate.let_in()
+        assert (await other.wait()).exit_code == 0
+    assert str(ended.error).startswith("it cannot be found again, see keeper.log: ")
+    assert task.task_id in (bench.state.root / "keeper.log").read_text()
 
 
 async def test_the_same_record_without_a_lie_is_believed(bench, bystander):

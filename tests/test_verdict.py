@@ -192,6 +192,20 @@ def test_an_unknown_cost_is_never_zero() -> None:
     assert (metadata["cost_usd"], metadata["cost_origin"]) == (None, "unknown")
 
 
+@pytest.mark.parametrize(
+    "notices",
+    [
+        [Notice("rate_limit_near", "80% is used", retry_at=2e9)],
+        [Notice("rate_limit", "reached", retry_at=2e9), Notice("rate_limit", "another is reached")],
+    ],
+    ids=["only near", "another one"],
+)
+def test_the_end_of_a_limit_that_was_not_met_is_not_told(notices: list[Notice]) -> None:
+    limited = Finished(success=False, error="limit reached", reason="rate_limited")
+    metadata = result_of(WORKER, TASK, seen(*notices, limited)).metadata
+    assert (metadata["reason"], metadata["retry_at"]) == ("rate_limited", None)
+
+
 def test_a_rate_limit_says_when_to_come_back() -> None:
     limited = Finished(success=False, error="limit reached", reason="rate_limited")
     metadata = result_of(WORKER, TASK, seen(Notice("rate_limit", "limit", retry_at=2e9), limited)).metadata

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from mahavishnu_core.keeper import cgroup
 from mahavishnu_core.keeper.family import Process, boot_id, marked, read_process, snapshot
 from mahavishnu_core.keeper.files import read_record
-from mahavishnu_core.keeper.quiet import Quiet
-from mahavishnu_core.keeper.room import Room
+from mahavishnu_core.keeper.output import Output
+from mahavishnu_core.keeper.room import Room, give_back
 from mahavishnu_core.keeper.spawn import Launch, spawn
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Kept:
         slotless: bool = False,
         idle: float | None = None,
         needs_result: bool = False,
+        seen_from: float | None = None,
     ) -> None:
         self.task_id = task_id
         self.directory = directory
@@ -68,8 +69,10 @@ class Kept:
         self.slotless = slotless
         self.idle = idle
         self.needs_result = needs_result
-        self.quiet = Quiet(directory, idle, began, needs_result=needs_result)
-        self.room = Room(f"{directory}/stdout.jsonl")
+        self.output = Output(
+            directory, idle, began if seen_from is None else seen_from, needs_result=needs_result
+        )
+        self.room = Room(directory)
         self.status: int | None = None
         self.left_at: float | None = None
         """When the command itself was gone, whatever it left running."""
@@ -86,7 +89,7 @@ class Kept:
     @property
     def due_at(self) -> float:
         """When it is to be looked at by the clock."""
-        return min(self.deadline, self.quiet.look_at)
+        return min(self.deadline, self.output.look_at)
 
     def has_left(self, now: float, status: int | None) -> None:
         """The command itself has ended; ``status`` as of waitpid, None where nobody could see it."""
@@ -237,7 +240,9 @@ def find_again(task_id: str, directory: str, timeout: float | None, now: float) 
         slotless=record.slotless if record else timeout is None,
         idle=record.idle if record else None,
         needs_result=record.needs_result if record else False,
+        seen_from=now,
     )
+    kept.room.may_be_held = True
     if command is None:
         kept.has_left(now, None)
     return kept
@@ -278,6 +283,7 @@ def unseen_exit(error: str | None = None, cause: str | None = None) -> dict[str,
 
 def lost_exit(directory: str) -> dict[str, object]:
     """The exit of a command that is gone, and of which nobody saw the end."""
+    give_back(directory)
     record = _read_launch(directory)
     return unseen_exit() | (_reported(directory, record.shim) if record and record.shim else {})
 
@@ -319,6 +325,8 @@ _KINDS: tuple[type | tuple[type, ...], ...] = (
     *(_NO_NUMBER, bool),
 )
 """Of its fields."""
+_LARGEST = 1 << 53
+"""Of numbers that can be reckoned with as they are."""
 
 
 def _read_launch(directory: str) -> _Launched | None:
@@ -326,7 +334,9 @@ def _read_launch(directory: str) -> _Launched | None:
     record = read_record(f"{directory}/launch.json") or {}
     found = [record.get(name) for name in _Launched._fields]
     fits = all(isinstance(value, kinds) for value, kinds in zip(found, _KINDS, strict=True))
-    return _Launched._make(found) if fits else None
+    if not fits or not all(0 <= value < _LARGEST for value in found if isinstance(value, (int, float))):
+        return None
+    return _Launched._make(found)
 
 
 def _command(

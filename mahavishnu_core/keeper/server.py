@@ -78,10 +78,7 @@ class Server:
     def _adopt(self) -> None:
         """Take up what a killed keeper left running: it has its slot, whichever engine comes first."""
         for task_id, directory, timeout in life.left_running(os.getcwd()):
-            try:
-                self._find_again(task_id, directory, timeout)
-            except Exception as error:  # noqa: BLE001  # what is wrong with one command harms no other
-                print(f"{task_id} cannot be found again: {error!r}", file=sys.stderr)  # into keeper.log
+            self._find_again(task_id, directory, timeout)
 
     def stop(self) -> None:
         """End everything: the machine goes down, or somebody wants the keeper gone."""
@@ -169,13 +166,21 @@ class Server:
         task_id, directory = str(message["task_id"]), str(message["directory"])
         self._watchers.setdefault(task_id, set()).add(link)
         if task_id in self._tasks:
-            self._tell(task_id, "running")
+            self._tell_running(self._tasks[task_id])
         elif any(launch.task_id == task_id for launch, _ in self._queue):
             self._tell(task_id, "queued")
         else:
             self._find_again(task_id, directory, _seconds(message["timeout"]))
 
     def _find_again(self, task_id: str, directory: str, timeout: float | None) -> None:
+        try:
+            self._look_for(task_id, directory, timeout)
+        except Exception as error:  # noqa: BLE001  # what is wrong with one command harms no other
+            print(f"{task_id} cannot be found again: {error!r}", file=sys.stderr)  # into keeper.log
+            reason = f"it cannot be found again, see keeper.log: {_explain(error)}"
+            self._dismiss(task_id, "ended", exit=life.unseen_exit(error=reason))
+
+    def _look_for(self, task_id: str, directory: str, timeout: float | None) -> None:
         record = self._unwritten.get(f"{directory}/exit.json") or life.read_exit(directory)
         if record is not None:
             self._dismiss(task_id, "ended", exit=record)
@@ -198,6 +203,9 @@ class Server:
     def _tell(self, task_id: str, state: str, **more: object) -> None:
         for link in self._watchers.get(task_id, ()):
             link.post({"task_id": task_id, "state": state, **more})
+
+    def _tell_running(self, task: Kept) -> None:
+        self._tell(task.task_id, "running", quiet=round(task.output.quiet_for(time.monotonic()), 3))
 
     def _dismiss(self, task_id: str, state: str, **more: object) -> None:
         """Say the last word about a task."""
@@ -240,7 +248,7 @@ class Server:
             self._leaders[task.process.pid] = task
         elif task.left_at is None:
             self._watch_pid(task)
-        self._tell(task.task_id, "running")
+        self._tell_running(task)
 
     def _watch_pid(self, task: Kept) -> None:
         try:
@@ -273,7 +281,7 @@ class Server:
         now = time.monotonic()
         if self._is_stopping:
             self._end_all(now)
-        self._look_at_the_quiet(now)
+        self._look_at_outputs(now)
         due = [task for task in self._tasks.values() if task.left_at or task.kill_at or now >= task.deadline]
         orphans = self._orphans() if due else []
         only_gone = not orphans and all(task.is_child and task.left_at for task in due)
@@ -286,13 +294,13 @@ class Server:
         for path, record in list(self._unwritten.items()):
             self._write(path, record)
 
-    def _look_at_the_quiet(self, now: float) -> None:
+    def _look_at_outputs(self, now: float) -> None:
         for task in self._tasks.values():
-            if now >= task.quiet.look_at and task.left_at is None and task.kill_at is None:
+            if now >= task.output.look_at and task.left_at is None and task.kill_at is None:
                 if task.needs_result:
                     task.room.keep_ahead()
                 family = partial(self._family, task)
-                if cause := task.quiet.look(now, task.process.pid, family):
+                if cause := task.output.look(now, task.process.pid, family):
                     task.ask_to_end(now, cause, life.TERM_GRACE)
 
     def _family(self, task: Kept) -> dict[int, Process]:

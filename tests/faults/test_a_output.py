@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mahavishnu_core import WorkerManager, WorkerStatus, pieces
+from mahavishnu_core import WorkerManager, WorkerStatus, keeper
 from mahavishnu_core.app import load_app
 from mahavishnu_core.testing.environs import home_in
 
@@ -21,7 +21,7 @@ LIMIT = 1_000_000
 async def test_a5_what_floods_is_ended_at_the_limit_of_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    monkeypatch.setattr(pieces, "OUTPUT_LIMIT", LIMIT)
+    monkeypatch.setattr(keeper.output, "OUTPUT_LIMIT", LIMIT)
     app = load_app(environ=home_in(tmp_path) | {"MAHAVISHNU_STATE_DIR": str(tmp_path / "state")})
     async with WorkerManager(app) as manager:
         (worker_id,) = await manager.spawn_workers("shell", repo=tmp_path)

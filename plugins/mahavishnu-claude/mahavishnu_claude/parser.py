@@ -150,7 +150,7 @@ class ClaudeParser(StreamJsonParser):
         elif status == "allowed_warning":
             used = fields.number(info, "utilization")
             share = "nearly all" if used is None else f"{used:.0%}"
-            yield Notice("rate_limit", f"{share} of the {limit} is used", _moment(info))
+            yield Notice("rate_limit_near", f"{share} of the {limit} is used", _moment(info))
 
     def _permission_denied(self, data: dict[str, JSON]) -> Iterable[Event]:
         return self.denied(data, fields.text(data, "message") or "not permitted")

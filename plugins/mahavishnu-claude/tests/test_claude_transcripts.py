@@ -232,9 +232,9 @@ def test_a_reached_limit_says_when_it_ends():
 
 
 def test_a_limit_that_comes_near_is_told_and_the_run_succeeds():
-    (limit,) = [notice for notice in of_type(Notice, "limits_warning") if notice.kind == "rate_limit"]
+    (limit,) = [notice for notice in of_type(Notice, "limits_warning") if "limit" in notice.kind]
 
-    assert limit == Notice("rate_limit", "91% of the five hour limit is used", 1999999999.0)
+    assert limit == Notice("rate_limit_near", "91% of the five hour limit is used", 1999999999.0)
     assert finished("limits_warning").success
 
 

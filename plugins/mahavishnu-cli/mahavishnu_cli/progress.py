@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY = 0.25
 _WIDTH = 80
-_TELLING = {"retry", "rate_limit", "permission_denied", "permission_request"}
+_TELLING = {"retry", "rate_limit", "rate_limit_near", "permission_denied", "permission_request"}
 
 
 class Reports(Protocol):
