@@ -72,7 +72,7 @@ class Kept:
         self.output = Output(
             directory, idle, began if seen_from is None else seen_from, needs_result=needs_result
         )
-        self.room = Room(directory)
+        self.room = Room(directory, may_be_held=not is_child)
         self.status: int | None = None
         self.left_at: float | None = None
         """When the command itself was gone, whatever it left running."""
@@ -242,7 +242,6 @@ def find_again(task_id: str, directory: str, timeout: float | None, now: float) 
         needs_result=record.needs_result if record else False,
         seen_from=now,
     )
-    kept.room.may_be_held = True
     if command is None:
         kept.has_left(now, None)
     return kept

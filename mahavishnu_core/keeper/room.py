@@ -18,23 +18,24 @@ _KEEP_SIZE = 1
 class Room:
     """What is held for the output of one command. What cannot be had is done without."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, may_be_held: bool = False) -> None:
         self._directory = directory
+        self._may_be_held = may_be_held
+        """Whether some is: by us, or by an earlier keeper."""
         self._end = 0
         """As far as we know of room."""
-        self.may_be_held = False
 
     def keep_ahead(self) -> None:
         """Hold more where less than half of it is left."""
         with suppress(OSError), _open(self._directory) as file:
             size, disk = os.fstat(file.fileno()).st_size, os.fstatvfs(file.fileno())
             if self._end - size < AHEAD // 2 and disk.f_bavail * disk.f_frsize >= LEAST_FREE:
-                self._end, self.may_be_held = size + AHEAD, True
+                self._end, self._may_be_held = size + AHEAD, True
                 _fallocate(file.fileno(), _KEEP_SIZE, size, AHEAD)
 
     def give_back(self) -> None:
         """What was not needed, once nobody can add to the output any more."""
-        if self.may_be_held:
+        if self._may_be_held:
             give_back(self._directory)
 
 
