@@ -87,7 +87,7 @@ class App:
         if not self.loaded.settings.workers_enabled:
             where = self.loaded.origins.get("workers_enabled", "the settings")
             is_variable = where.startswith("MAHAVISHNU_")
-            advice = f"unset {where}" if is_variable else "'mahavishnu config set workers_enabled true'"
+            advice = f"'unset {where}'" if is_variable else "'mahavishnu config set workers_enabled true'"
             raise UsageError(
                 f"workers are switched off by 'workers_enabled' in {where}: switch them on with {advice}"
             )

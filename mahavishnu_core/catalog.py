@@ -50,9 +50,10 @@ class Catalog:
         """
         entry = self._by_name.get(name)
         if entry is None:
+            usable = ", ".join(entry.type.name for entry in self.entries if not entry.unavailable) or "none"
             raise UnknownWorkerType(
-                f"unknown worker type {one_line(name, 80)!r}{did_you_mean(name, self._by_name)}: "
-                "list them with 'mahavishnu workers types'"
+                f"unknown worker type {one_line(name, 80)!r}{did_you_mean(name, self._by_name)}: there are "
+                f"{usable} ('mahavishnu workers types' says more)"
             )
         if entry.unavailable:
             raise MissingError(f"worker type {entry.type.name!r} is not available: {entry.unavailable}")
@@ -183,7 +184,7 @@ class _Known:
             return f"it needs the {what} {name!r}, whose plugin was not loaded: {self.refused[name]}"
         if nearest(name, known, cutoff=0.75):
             return f"no plugin offers the {what} {name!r}{did_you_mean(name, known)}"
-        return f"it needs the {what} {name!r}: 'pip install mahavishnu-{name}'"
+        return f"no plugin for the {what} {name!r} is loaded: 'mahavishnu plugins list' shows which are"
 
 
 def _overridden(

@@ -15,7 +15,7 @@ from mahavishnu_core.engine import Engine, Listener, Observer, StorageFailure, o
 from mahavishnu_core.errors import AlreadyGiven, MahavishnuError, PluginError, UsageError
 from mahavishnu_core.health import Health, take_health
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
-from mahavishnu_core.nesting import require_shallow
+from mahavishnu_core.nesting import require_allowed
 from mahavishnu_core.recovery import recover
 from mahavishnu_core.report import WorkerReport, report
 from mahavishnu_core.slots import Slot, within_bounds
@@ -97,7 +97,7 @@ class WorkerManager:
         """
         if count < 1:
             raise UsageError(f"count must be 1 or more, not {count}")
-        require_shallow(self.app.environ, self.app.loaded.settings.max_worker_depth)
+        require_allowed(self.app)
         kind = self.app.catalog.get(worker_type)
         workspace = (repo or Path.cwd()).absolute()
         require_program(kind, workspace)
@@ -124,7 +124,7 @@ class WorkerManager:
         return was_open
 
     async def close_all(self, *, grace_seconds: float = TERM_GRACE) -> int:
-        """Close every worker that is open; how many there were."""
+        """Close every worker that is open, whoever has spawned it; how many there were."""
         workers = self.app.state.workers()
 
         async def close(worker_id: str) -> None:
@@ -281,7 +281,7 @@ class WorkerManager:
         idempotency_key: str | None = None,
     ) -> TaskRun:
         state = self.app.state
-        require_shallow(self.app.environ, self.app.loaded.settings.max_worker_depth)
+        require_allowed(self.app)
         worker = state.worker_for_tasks(worker_id)
         state.refuse_known(worker_id, idempotency_key)
         if state.is_closed(worker_id):

@@ -12,6 +12,8 @@ from mahavishnu_core.keeper.family import MARK, read_process
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mahavishnu_core.app import App
+
 DEPTH = "MAHAVISHNU_DEPTH"
 """Set for every command that a worker runs: 1 for a worker of yours, 2 for a worker of that worker."""
 
@@ -49,6 +51,12 @@ def require_shallow(environ: Mapping[str, str], most: int) -> None:
             f"this is itself a worker (depth {depth}), and workers may be nested {most} deep: "
             "do the work here, or have the user raise the setting 'max_worker_depth'"
         )
+
+
+def require_allowed(app: App) -> None:
+    """Raises UsageError where workers are switched off, or this is a worker that may have none of its own."""
+    app.require_workers()
+    require_shallow(app.environ, app.loaded.settings.max_worker_depth)
 
 
 @cache

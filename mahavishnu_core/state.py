@@ -240,7 +240,9 @@ class StateDir:
             raise UnknownTask(
                 f"what is known of task {task_id!r} cannot be read: {directory + '/task.json'!r} is damaged"
             )
-        raise UnknownTask(f"there is no task {task_id!r}: list the results with 'mahavishnu workers results'")
+        raise UnknownTask(
+            f"there is no task {task_id!r}: list the results with 'mahavishnu workers results --all'"
+        )
 
     def tasks(self, worker_id: str) -> list[Task]:
         """The tasks of a worker in the order in which they were given; a damaged one is none."""

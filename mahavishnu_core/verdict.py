@@ -110,7 +110,9 @@ def _timed_out(seen: Seen, timeout_seconds: float) -> Verdict:
         text = "timed out while it waited for a permission: "
         return Verdict(WorkerStatus.TIMEOUT, "needs_permission", text + _ALLOW)
     if seen.exit.cause == "idle":
-        return Verdict(WorkerStatus.TIMEOUT, "idle", "ended: no event came for the idle limit")
+        return Verdict(
+            WorkerStatus.TIMEOUT, "idle", "ended: no event came for the idle limit ('idle_seconds')"
+        )
     return Verdict(WorkerStatus.TIMEOUT, "wall", f"Task timed out after {timeout_seconds:g} s")
 
 

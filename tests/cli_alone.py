@@ -34,10 +34,10 @@ def test_a_command_works_or_says_what_is_missing(tmp_path: Path, words: tuple[st
     assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
 
 
-def test_an_agent_that_is_not_installed_is_told_with_what_to_install(tmp_path: Path):
+def test_an_agent_that_is_not_installed_is_named(tmp_path: Path):
     done = run(tmp_path, "workers", "execute", "-t", "terminal-claude", "-p", "hello")
     assert done.returncode == 3
-    assert "pip install mahavishnu-claude" in done.stderr
+    assert "no plugin for the agent 'claude' is loaded" in done.stderr
 
 
 def test_a_type_of_the_settings_runs_without_any_plugin(tmp_path: Path):

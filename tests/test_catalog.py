@@ -137,7 +137,7 @@ def test_an_unknown_name_comes_with_the_nearest_and_how_to_list_them():
         build_catalog(OFFERED, settings()).get("terminal-cluade")
     assert str(caught.value) == (
         "unknown worker type 'terminal-cluade' (did you mean 'terminal-claude'?): "
-        "list them with 'mahavishnu workers types'"
+        "there are shell, terminal-claude ('mahavishnu workers types' says more)"
     )
 
 
@@ -153,7 +153,7 @@ def test_a_type_of_an_agent_that_no_plugin_offers_says_what_to_install():
     catalog = build_catalog([], settings(WorkerOverride("terminal-claude", agent="claude")))
     assert reason(catalog, "terminal-claude") == (
         "worker type 'terminal-claude' is not available: "
-        "it needs the agent 'claude': 'pip install mahavishnu-claude'"
+        "no plugin for the agent 'claude' is loaded: 'mahavishnu plugins list' shows which are"
     )
 
 
@@ -161,7 +161,7 @@ def test_a_type_of_a_place_that_no_plugin_offers_says_what_to_install():
     catalog = build_catalog(OFFERED, settings(WorkerOverride("boxed", agent="shell", place="container")))
     assert reason(catalog, "boxed") == (
         "worker type 'boxed' is not available: "
-        "it needs the place 'container': 'pip install mahavishnu-container'"
+        "no plugin for the place 'container' is loaded: 'mahavishnu plugins list' shows which are"
     )
 
 
@@ -187,7 +187,10 @@ def test_a_type_of_a_plugin_that_was_refused_says_why_it_was():
 def test_a_type_that_cannot_be_used_is_listed_with_the_reason():
     catalog = build_catalog([], settings(WorkerOverride("terminal-claude", agent="claude")))
     (entry,) = catalog.entries
-    assert entry.unavailable == "it needs the agent 'claude': 'pip install mahavishnu-claude'"
+    assert (
+        entry.unavailable
+        == "no plugin for the agent 'claude' is loaded: 'mahavishnu plugins list' shows which are"
+    )
 
 
 def test_g6_a_name_that_two_plugins_offer_is_used_from_neither():
@@ -236,5 +239,5 @@ def test_the_shipped_settings_on_the_shipped_agents(tmp_path):
         "claude --output-format stream-json --permission-mode acceptEdits"
     )
     assert catalog.get("shell").progress_tracking == "lines"
-    assert "pip install mahavishnu-qwen" in reason(catalog, "terminal-qwen")
-    assert "pip install mahavishnu-container" in reason(catalog, "container")
+    assert "no plugin for the agent 'qwen' is loaded" in reason(catalog, "terminal-qwen")
+    assert "no plugin for the place 'container' is loaded" in reason(catalog, "container")

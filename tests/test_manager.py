@@ -45,6 +45,19 @@ async def test_the_facts_of_a_place_are_kept_with_the_worker(
         assert manager.app.state.worker(worker_id).facts == {"room": 1}
 
 
+async def test_where_workers_are_switched_off_there_are_none_from_python_either(
+    autojump_clock: MockClock, place: FakePlace, tmp_path: Path
+) -> None:
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("fake")
+    app = attrs.evolve(app_of(tmp_path, fake=place), overrides={"workers_enabled": False})
+    async with WorkerManager(app) as manager:
+        with pytest.raises(UsageError, match="workers are switched off"):
+            await manager.spawn_workers("fake")
+        with pytest.raises(UsageError, match="workers are switched off"):
+            await manager.execute_task(worker_id, "go")
+
+
 async def test_an_unknown_type_is_named_with_what_was_meant(
     autojump_clock: MockClock, place: FakePlace, tmp_path: Path
 ) -> None:

@@ -224,7 +224,7 @@ def test_an_option_that_must_be_there_is_missed_also_where_none_is_given(home, w
 
 def test_an_entry_whose_place_nobody_offers_is_unavailable_and_not_checked(app, write):
     write("workers:\n  - {name: boxed, agent: robot, place: moon, options: {what: ever}}\n")
-    assert "needs the place 'moon'" in str(unavailable(app, "boxed"))
+    assert "no plugin for the place 'moon' is loaded" in str(unavailable(app, "boxed"))
 
 
 def test_an_entry_whose_agent_nobody_offers_is_checked_all_the_same(app, write):

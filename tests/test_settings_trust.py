@@ -12,10 +12,7 @@ from mahavishnu_core.errors import SettingsError
 from mahavishnu_core.settings import load_settings, trust
 
 ENTRY = "workers:\n  - {name: terminal-claude, command_template: ./evil}\n"
-WARNING = (
-    "not trusted yet, so the commands and variables in it are ignored: "
-    "read it, then run 'mahavishnu config trust'"
-)
+WARNING = "not trusted yet, so what it says of {} is ignored: read it, then run 'mahavishnu config trust'"
 
 
 @pytest.fixture
@@ -44,7 +41,7 @@ def test_i3_a_projects_commands_are_ignored_with_one_warning(load, project):
     file.write_text(ENTRY)
     loaded = load()
     assert template(loaded) == "claude --output-format stream-json --permission-mode acceptEdits"
-    assert loaded.warnings == (f"{file}: {WARNING}",)
+    assert loaded.warnings == (f"{file}: {WARNING.format('workers')}",)
     assert loaded.untrusted == (file,)
 
 
@@ -113,7 +110,7 @@ def test_a_project_may_not_let_workers_start_workers(load, project, environ):
     file.write_text("max_worker_depth: 3\n")
     loaded = load()
     assert loaded.settings.max_worker_depth == 1
-    assert loaded.warnings == (f"{file}: {WARNING}",)
+    assert loaded.warnings == (f"{file}: {WARNING.format('max_worker_depth')}",)
     trust([file], environ=environ)
     assert load().settings.max_worker_depth == 3
 

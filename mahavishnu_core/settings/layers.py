@@ -57,6 +57,8 @@ class Layer:
     """Where each entry under ``workers`` was read: ``(NAME,)``, and ``(NAME, OPTION)`` for each option."""
     withheld: Path | None = None
     """The file, where it asks for something that needs the user's trust first."""
+    ignored: tuple[str, ...] = ()
+    """The fields that it asks for."""
 
 
 def settings_dirs(
@@ -110,7 +112,7 @@ def file_layer(path: Path, rank: Rank, environ: Mapping[str, str]) -> Layer:
     if rank != "project" or not asked or is_trusted(path, content, environ):
         return Layer(settings, origins, _sources(path, settings, document))
     obeyed = {field: origin for field, origin in origins.items() if field not in asked}
-    return Layer(settings, obeyed, withheld=path)
+    return Layer(settings, obeyed, withheld=path, ignored=tuple(sorted(asked)))
 
 
 def _sources(path: Path, settings: Settings, document: Document) -> dict[Key, Source]:

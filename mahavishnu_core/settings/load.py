@@ -50,11 +50,11 @@ def load_settings(
     directories = layers.settings_dirs(cwd=cwd, config_dir=config_dir, environ=environ)
     found = _read(directories, environ, overrides)
     settings, origins = _merge(found)
-    withheld = [layer.withheld for layer in found if layer.withheld]
+    withheld = {layer.withheld: layer.ignored for layer in found if layer.withheld}
     warnings = [
         *(warning for directory in directories for warning in layers.misnamed_in(directory)),
         *near_misses(environ),
-        *map(_trust_warning, withheld),
+        *(_trust_warning(path, fields) for path, fields in withheld.items()),
     ]
     limit = CONCURRENT_WORKERS.clamp(settings.max_concurrent_workers)
     if limit != settings.max_concurrent_workers:
@@ -116,8 +116,8 @@ def _lay_over(lower: Iterable[WorkerOverride], upper: Iterable[WorkerOverride]) 
     return tuple(merged.values())
 
 
-def _trust_warning(path: Path) -> str:
+def _trust_warning(path: Path, fields: Iterable[str]) -> str:
     return (
-        f"{path}: not trusted yet, so the commands and variables in it are ignored: "
+        f"{path}: not trusted yet, so what it says of {', '.join(fields)} is ignored: "
         "read it, then run 'mahavishnu config trust'"
     )

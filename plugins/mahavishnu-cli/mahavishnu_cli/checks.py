@@ -187,14 +187,14 @@ def check_storages(entries: Iterable[Entry], storages: Collection[str]) -> Itera
         yield Check("storages", "ok", ", ".join(storages))
     else:
         detail = "none: results lie in the state directory only, and cannot be searched"
-        yield Check("storages", "warning", detail, "pip install mahavishnu-sqlite")
+        yield Check("storages", "warning", detail, "pip install ./plugins/mahavishnu-sqlite")
     named: dict[str, list[str]] = {}
     for entry in entries:
         if entry.type.result_storage and entry.type.result_storage not in storages:
             named.setdefault(entry.type.result_storage, []).append(entry.type.name)
     for storage, types in named.items():
-        detail = f"{storage!r}, which worker types name ({', '.join(types)}), is not installed"
-        advice = f"pip install mahavishnu-{storage}, if you want results there too"
+        detail = f"{storage!r}, which worker types name ({', '.join(types)}), is not loaded"
+        advice = "install its plugin, if you want results there too"
         yield Check("storages", "warning", detail, advice)
 
 

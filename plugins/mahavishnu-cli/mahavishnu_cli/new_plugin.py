@@ -68,7 +68,7 @@ class NewPlugin:
         except ImportError:
             raise MissingError(
                 "writing a plugin needs cookiecutter, which is not installed: "
-                "install it with 'pip install mahavishnu-cli[new]'"
+                "install it with 'pip install ./plugins/mahavishnu-cli[new]'"
             ) from None
         names = {
             "name": self.name,

@@ -69,11 +69,11 @@ def test_a_missing_program_is_named_with_what_to_install(home, monkeypatch):
     assert not list(home.path.glob("state/workers/*"))
 
 
-def test_a_type_whose_place_is_missing_is_told_with_what_to_install(home):
+def test_a_type_whose_place_is_missing_names_it(home):
     home.offer_type_without_place("boxed")
     ran = home.run("workers", "execute", "-t", "boxed", "-p", "x")
     assert (ran.status, ran.err.count("\n")) == (3, 1)
-    assert "pip install mahavishnu-nowhere" in ran.err
+    assert "no plugin for the place 'nowhere' is loaded" in ran.err
 
 
 def test_all_faults_of_the_settings_are_said_at_once(home):

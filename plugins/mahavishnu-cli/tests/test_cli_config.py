@@ -225,7 +225,7 @@ def test_set_says_when_a_variable_stands_over_it(home, monkeypatch):
 
 def test_switched_off_by_a_variable_is_switched_on_by_that(home, monkeypatch):
     monkeypatch.setenv("MAHAVISHNU_WORKERS_ENABLED", "false")
-    assert "switch them on with unset MAHAVISHNU_WORKERS_ENABLED" in home.execute("true").err
+    assert "switch them on with 'unset MAHAVISHNU_WORKERS_ENABLED'" in home.execute("true").err
 
 
 def test_the_path_of_settings_in_a_directory_that_is_gone_is_one_line(home):

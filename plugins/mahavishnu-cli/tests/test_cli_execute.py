@@ -149,7 +149,7 @@ def test_the_types_say_what_they_are_and_why_one_cannot_be_used(home):
     found = {kind["name"]: kind for kind in home.run("workers", "types", "--json").json["types"]}
     assert found["shell"]["available"]
     assert found["shell"]["agent"] == "shell"
-    assert "mahavishnu-nowhere" in found["boxed"]["unavailable"]
+    assert "no plugin for the place 'nowhere'" in found["boxed"]["unavailable"]
     assert "terminal-claude" in home.run("workers", "types").out
 
 

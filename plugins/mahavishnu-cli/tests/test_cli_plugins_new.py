@@ -176,7 +176,7 @@ def test_without_cookiecutter_it_says_what_to_install(home, monkeypatch):
     monkeypatch.setitem(sys.modules, "cookiecutter", None)
     ran = home.run("plugins", "new", "robot")
     assert (ran.status, ran.out, ran.err.count("\n")) == (3, "", 1)
-    assert "install it with 'pip install mahavishnu-cli[new]'" in ran.err
+    assert "install it with 'pip install ./plugins/mahavishnu-cli[new]'" in ran.err
 
 
 def test_the_command_line_does_without_cookiecutter_until_then():

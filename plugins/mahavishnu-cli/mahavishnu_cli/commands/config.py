@@ -149,8 +149,8 @@ def _files(directory: core.SettingsDir) -> list[Path]:
 def trust(start: Start) -> int:
     """Trust the settings of this project as they are now.
 
-    A project's files may not define commands or variables until you have read and trusted them; when one of
-    them changes, it has to be trusted anew.
+    A project's files may not say what runs, what it gets to see, or where results go, until you have read and
+    trusted them; when one of them changes, it has to be trusted anew.
     """
     files = start.app.loaded.untrusted
     core.trust(files, environ=os.environ)

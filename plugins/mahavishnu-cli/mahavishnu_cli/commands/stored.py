@@ -55,7 +55,9 @@ def search(start: Start, text: str, limit: int, as_json: bool) -> int:
     if not text.strip():
         raise UsageError("say what to search for: 'mahavishnu workers results --all' prints all there is")
     if not start.app.host.implementers("search_results"):
-        raise MissingError("no storage that can search is installed: 'pip install mahavishnu-sqlite'")
+        raise MissingError(
+            "no storage that can search is installed: 'pip install ./plugins/mahavishnu-sqlite'"
+        )
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
         await manager.recover()
