@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mahavishnu_core import (
         app,
         catalog,
+        damage,
         debug_log,
         errors,
         events,
@@ -62,6 +63,7 @@ __all__ = [
     "WorkerType",
     "app",
     "catalog",
+    "damage",
     "debug_log",
     "errors",
     "events",
@@ -106,8 +108,8 @@ _HOME = {
     "hookimpl": "markers",
 }
 _MODULES = frozenset(__all__) - frozenset(_HOME)
-"""Public modules; app, catalog, exits, health, host, nesting, output, pieces, report, settings, standing,
-state, tally and verdict are for frontends."""
+"""Public modules; app, catalog, damage, exits, health, host, nesting, output, pieces, report, settings,
+standing, state, tally and verdict are for frontends."""
 
 
 def __getattr__(name: str) -> object:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mahavishnu_core.manager import WorkerManager
-    from mahavishnu_core.models import JSON, WorkerResult
+    from mahavishnu_core.models import JSON, Closing, WorkerResult
 
 
 class OrchestratorAdapter(ABC):
@@ -59,7 +59,8 @@ class WorkerOrchestratorAdapter(OrchestratorAdapter):
         """Spawn workers over the repositories in turn, give each the prompt, and close them.
 
         ``task`` has ``prompt``, and may have ``worker_type`` (default: the settings'), ``count`` (default:
-        one worker a repository) and ``timeout`` in seconds. Raises UsageError for a task that makes no sense.
+        one worker a repository) and ``timeout`` in seconds. A worker that cannot be closed is in
+        ``not_closed``, with the reason. Raises UsageError for a task that makes no sense.
         """
         prompt, count = task.get("prompt"), task.get("count", len(repos))
         if not isinstance(prompt, str) or not prompt:
@@ -77,11 +78,12 @@ class WorkerOrchestratorAdapter(OrchestratorAdapter):
             results = await self.manager.execute_batch(
                 ids, [prompt] * count, timeout_seconds=_seconds(task.get("timeout"))
             )
-        finally:
+        except BaseException:
             with trio.move_on_after(CLOSE_PATIENCE, shield=True):
-                for worker_id in ids:
-                    await self.manager.close_worker(worker_id)
-        return _summary(results, repos)
+                await self.manager.close_workers(ids)
+            raise
+        closing = await self.manager.close_workers(ids)
+        return _summary(results, repos, closing)
 
     async def get_health(self) -> dict[str, JSON]:
         health = await self.manager.health()
@@ -101,7 +103,7 @@ def _seconds(timeout: JSON) -> float | None:
     return float(timeout)
 
 
-def _summary(results: Sequence[WorkerResult], repos: Sequence[str]) -> dict[str, JSON]:
+def _summary(results: Sequence[WorkerResult], repos: Sequence[str], closing: Closing) -> dict[str, JSON]:
     """All results whole, by worker, with their sums."""
     successful = sum(result.is_success() for result in results)
     failed = len(results) - successful
@@ -116,4 +118,5 @@ def _summary(results: Sequence[WorkerResult], repos: Sequence[str]) -> dict[str,
         "failed": failed,
         "total_duration": sum(result.duration_seconds for result in results),
         "results": by_worker,
+        "not_closed": {worker_id: str(error) for worker_id, error in closing.failures.items()},
     }

@@ -12,7 +12,7 @@ import trio
 from mahavishnu_core.errors import MahavishnuError, PluginError
 from mahavishnu_core.health import Check
 from mahavishnu_core.host import awaited
-from mahavishnu_core.models import Backlog, Leftover, Swept, Synced
+from mahavishnu_core.models import Backlog, Leftover, Swept, Synced, WorkerResult
 from mahavishnu_core.text import one_line
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ async def sync_results(engine: Engine, *, verify: bool, told: Callable[[int, int
     return [*found.answers, *(Synced((), backlog) for backlog in _failing(found.failures))]
 
 
+async def search_results(engine: Engine, text: str, limit: int) -> tuple[list[WorkerResult], dict[str, str]]:
+    """What all storages find, in their order, best first; and the storages that fail, with the reason."""
+    found = await _ask_all(engine, "search_results", WorkerResult, TRY_PATIENCE, text=text, limit=limit)
+    return found.answers, found.failures
+
+
 def _failing(failures: Mapping[str, str]) -> Iterator[Backlog]:
     """Nobody knows what waits in them: not a count, but a fault to hear of."""
     for plugin, reason in failures.items():
@@ -83,10 +89,10 @@ async def _ask_all(
         try:
             if isinstance(answer, Exception):
                 raise answer.__cause__ or answer
-            with trio.fail_after(patience):
+            with trio.move_on_after(patience) as waiting:
                 heard[plugin] = _all_of(await awaited(answer, Sequence), kind)  # type: ignore[type-abstract]  # mypy 4717
-        except trio.TooSlowError:
-            failures[plugin] = f"{hook} has not answered for {patience:g} s"
+            if waiting.cancelled_caught:
+                failures[plugin] = f"{hook} has not answered for {patience:g} s"
         except MahavishnuError as error:
             failures[plugin] = str(error)
         except Exception as error:  # noqa: BLE001  # foreign code: anything may come

@@ -114,18 +114,36 @@ def _sound(
             problems.append(
                 f"plugin {plugin!r} offers {type(kind).__name__} as a worker type: it is not used"
             )
+        elif odd := next(filter(None, (_oddity(kind, *field) for field in _FIELDS.items())), None):
+            problems.append(
+                f"plugin {plugin!r} offers a worker type {str(kind.name)[:80]!r} {odd}: it is not used"
+            )
         elif not all(_is_name(word) for word in (kind.name, kind.agent, kind.place, *kind.aliases)):
             problems.append(
                 f"plugin {plugin!r} offers a worker type {str(kind.name)[:80]!r}, whose name, agent, place "
                 "or alias is not made of lower-case letters, digits, '_', '.' and '-': it is not used"
             )
-        elif not isinstance(kind.options, Mapping):
-            problems.append(
-                f"plugin {plugin!r} offers a worker type {kind.name!r} whose options are "
-                f"{type(kind.options).__name__}, no mapping: it is not used"
-            )
         else:
             yield plugin, kind
+
+
+_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "aliases": (tuple, list),
+    "command_template": (str,),
+    "description": (str,),
+    "env": (Mapping,),
+    "install": (str,),
+    "options": (Mapping,),
+    "pass_env": (tuple, list),
+    "tells": (tuple, list),
+}
+"""What these fields of a type may be: foreign code made it."""
+
+
+def _oddity(kind: WorkerType, name: str, classes: tuple[type, ...]) -> str | None:
+    value = getattr(kind, name)
+    due = classes[0].__name__.lower()
+    return None if isinstance(value, classes) else f"whose {name!r} is {type(value).__name__}, no {due}"
 
 
 def _is_name(word: object) -> bool:

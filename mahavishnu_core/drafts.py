@@ -10,13 +10,19 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
 
+from mahavishnu_core.keeper.files import read_record
 from mahavishnu_core.models import Leftover
+from mahavishnu_core.records import engine_lives
+from mahavishnu_core.state import CLAIM
 
 if TYPE_CHECKING:
     from mahavishnu_core.state import StateDir
 
 OLD = 60.0
-"""Seconds after which nobody is making it any more: it takes some thousandths."""
+"""Seconds after which nobody is making it any more: it takes some thousandths.
+
+But for a worker that a living engine makes: its place may have to pull an image first.
+"""
 _DRAFT = re.compile(r"\.json\.[0-9a-f]+$")
 _DETAIL = "half made by a program that was killed"
 
@@ -34,7 +40,8 @@ def _drafts(root: Path) -> Iterator[Path]:
     for worker in _entries(root / "workers"):
         within = _entries(worker)
         if not any(path.name in {"worker.json", "tasks"} for path in within):
-            yield worker  # an id that was claimed for it
+            if not engine_lives(read_record(f"{worker}/{CLAIM}") or {}):
+                yield worker  # an id that was claimed for it
             continue
         yield from (path for path in within if _DRAFT.search(path.name))
         for task in _entries(worker / "tasks"):

@@ -223,15 +223,13 @@ async def _why_not_kept(answer: object) -> str | None:
     try:
         if isinstance(answer, Exception):
             raise answer
-        with trio.fail_after(STORE_PATIENCE):
+        with trio.move_on_after(STORE_PATIENCE) as waiting:
             await awaited(answer, type(None))
-    except trio.TooSlowError:
-        return f"it has not answered for {STORE_PATIENCE:g} s"
     except MahavishnuError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  # foreign code; what it was to keep is safe on disk
         return f"{type(error).__name__}: {error}"
-    return None
+    return f"it has not answered for {STORE_PATIENCE:g} s" if waiting.cancelled_caught else None
 
 
 async def _keep_open(

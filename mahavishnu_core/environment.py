@@ -7,6 +7,7 @@ from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mahavishnu_core.keeper.family import MARK
 from mahavishnu_core.nesting import DEPTH, depth_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class CallersEnvironment:
 
     def compose(self, command: Command, task_id: str) -> dict[str, str]:
         """The whole environment of a command, with the marks that tell whose it is and how deep."""
-        return self.choose(command, ALLOWED) | {"MAHAVISHNU_TASK": task_id}
+        return self.choose(command, ALLOWED) | {MARK: task_id}
 
     def choose(self, command: Command, allowed: tuple[str, ...]) -> dict[str, str]:
         """The environment of a command, where ``allowed`` is what of the caller's any command gets."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from mahavishnu_core.damage import damaged_workers
 from mahavishnu_core.keeper.cgroup import is_available
 from mahavishnu_core.models import WorkerStatus
 
@@ -32,7 +33,8 @@ class Check:
 class Health:
     """``status`` is ``degraded`` when no slot is free, something is left over or damaged, or a storage lags.
 
-    A storage that has taken everything and cannot send it on lags behind when that is a fault.
+    A storage that has taken everything and cannot send it on lags behind when that is a fault. What is left
+    over counts also where a plugin cannot say it.
     """
 
     status: str
@@ -67,7 +69,7 @@ def take_health(
     pending = in_slots.count(WorkerStatus.PENDING)
     running = len(in_slots) - pending
     not_mirrored = tuple(each for each in backlogs if each.count or each.is_failing)
-    damaged = tuple(state.damaged_workers())
+    damaged = tuple(damaged_workers(state))
     faults = (not_stored, swept.leftovers, swept.failures, damaged)
     lacking = any(faults) or any(each.is_failing for each in not_mirrored)
     return Health(

@@ -28,6 +28,9 @@ _PACKAGE_HOME = Path(__file__).parent.parent
 _START = "import sys; sys.path.append({home!r}); from mahavishnu_core.keeper.main import main; main()"
 _PATIENCE = 20.0
 """Seconds in which a keeper must have come up, on however loaded a machine."""
+_LOST_PATIENCE = 60.0
+"""Seconds in which a keeper must be there again where one was lost: commands that run can wait for it."""
+_RETRY = 1.0
 _GONE = {errno.ENOENT, errno.ECONNREFUSED}
 _FILES_ARE_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EAGAIN}
 """No more files may be open, or too many engines call at once: tasks that end give theirs back."""
@@ -100,6 +103,10 @@ class LocalRun:
         self._end_with(Exit(error=reason))
 
     @property
+    def is_running(self) -> bool:
+        return self._state == "running"
+
+    @property
     def has_ended(self) -> bool:
         return self._exit is not None
 
@@ -127,6 +134,7 @@ class KeeperLink:
     _runs: dict[str, LocalRun] = attrs.field(factory=dict)
     _outbox: list[bytes] = attrs.field(factory=list)
     _has_post: trio.Event = attrs.field(factory=trio.Event)
+    _lost_at: float = 0.0
 
     def launch(self, task: Task, launch: Launch) -> LocalRun:
         return self._add(LocalRun(task, self, launch))
@@ -148,26 +156,40 @@ class KeeperLink:
         """Talk to the keeper whenever there is something to say, and again after it was lost."""
         while True:
             await self._has_post.wait()
-            try:
-                stream = await connect(self.state_dir)
-            except StateDirError as error:
-                self._give_up(str(error))
-                continue
-            async with stream:
-                await self._converse(stream)
-            self._outbox.clear()
-            self._has_post = trio.Event()
-            for run in self._runs.values():
-                for message in run.requests():
-                    self.say(message)
+            stream = await self._connect()
+            if stream is not None:
+                async with stream:
+                    await self._converse(stream)
+                self._lost_at = trio.current_time()
+            self._begin_anew()
 
-    def _give_up(self, reason: str) -> None:
-        """There is no keeper to be had: what waits for it has failed."""
+    async def _connect(self) -> trio.SocketStream | None:
+        """A connection, None where there is no keeper to be had: then what has not begun has failed.
+
+        Raises StateDirError where there was none for long, and commands run of which it is to tell.
+        """
+        failure: StateDirError | None = None
+        try:
+            return await connect(self.state_dir)
+        except StateDirError as error:
+            failure = error
+        for task_id, run in list(self._runs.items()):
+            if not run.is_running:
+                run.fail(str(failure))
+                del self._runs[task_id]
+        if self._runs:
+            if trio.current_time() > self._lost_at + _LOST_PATIENCE:
+                raise failure
+            await trio.sleep(_RETRY)
+        return None
+
+    def _begin_anew(self) -> None:
+        """The next keeper knows nothing of what was said to the one before."""
         self._outbox.clear()
         self._has_post = trio.Event()
-        for run in list(self._runs.values()):
-            run.fail(reason)
-        self._runs.clear()
+        for run in self._runs.values():
+            for message in run.requests():
+                self.say(message)
 
     async def _converse(self, stream: trio.SocketStream) -> None:
         async with trio.open_nursery() as nursery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -10,9 +11,10 @@ import trio
 
 from mahavishnu_core import asking, standing
 from mahavishnu_core.app import App, load_app
+from mahavishnu_core.closing import Closer
 from mahavishnu_core.dispatch import find_again, launch, require_program, spawn_all
 from mahavishnu_core.engine import Engine, Listener, Observer, StorageFailure, open_engine
-from mahavishnu_core.errors import AlreadyGiven, MahavishnuError, PluginError, UsageError
+from mahavishnu_core.errors import AlreadyGiven, MahavishnuError, PluginError, StateDirError, UsageError
 from mahavishnu_core.health import Health, take_health
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.nesting import require_allowed
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     from mahavishnu_core.health import Check
     from mahavishnu_core.hookspecs import Run
-    from mahavishnu_core.models import JSON, Backlog, Swept, Synced, WorkerType
+    from mahavishnu_core.models import JSON, Backlog, Closing, Swept, Synced, WorkerType
 
 CLOSE_PATIENCE = 30.0
 """Seconds that closing workers may take when their caller is being cancelled."""
@@ -59,6 +61,10 @@ class WorkerManager:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        with trio.move_on_after(CLOSE_PATIENCE, shield=True):
+            for run in [run for run in self._runs.values() if run.is_own]:
+                await run.cancel()
+                await run.closed()
         return await self._stack.__aexit__(kind, error, trace)  # noqa: ASYNC102  # the nursery sees to it
 
     @property
@@ -107,51 +113,34 @@ class WorkerManager:
             await standing.begin_all(self.engine, made, until_started=until_started)
         except BaseException:
             with trio.move_on_after(CLOSE_PATIENCE, shield=True):
-                for worker in made:
-                    await self.close_worker(worker.worker_id)
+                await self.close_workers(worker.worker_id for worker in made)
             raise
         return [worker.worker_id for worker in sorted(made, key=lambda worker: worker.created)]
 
     async def close_worker(self, worker_id: str, *, grace_seconds: float = TERM_GRACE) -> bool:
-        """End what a worker does and close it; False if it was closed before. Raises UnknownWorker."""
-        state = self.app.state
-        worker, was_open = state.worker(worker_id), not state.is_closed(worker_id)
-        await self._end_last_task(worker, grace_seconds)
-        if was_open:
-            await self.engine.ask("close", object, worker=worker)
-            state.close_worker(worker_id)
-            await self._end_last_task(worker, grace_seconds)  # whoever began one meanwhile may have missed it
-        return was_open
+        """End what a worker does and close it; False if it was closed before.
+
+        Raises UnknownWorker, and PluginError, MissingError where its place cannot give back what it holds.
+        """
+        return await self._closer(grace_seconds).close(worker_id)
+
+    async def close_workers(self, worker_ids: Iterable[str], *, grace_seconds: float = TERM_GRACE) -> Closing:
+        """Close these, all at once: one that cannot be closed is told of and keeps no other open."""
+        return await self._closer(grace_seconds).close_all(worker_ids)
 
     async def close_all(self, *, grace_seconds: float = TERM_GRACE) -> int:
-        """Close every worker that is open, whoever has spawned it; how many there were."""
-        workers = self.app.state.workers()
+        """Close every worker that is open, whoever has spawned it; how many there were.
 
-        async def close(worker_id: str) -> None:
-            await self.close_worker(worker_id, grace_seconds=grace_seconds)
+        Raises what was wrong with the first that cannot be closed, once all others are.
+        """
+        ids = [worker.worker_id for worker in self.app.state.workers()]
+        done = await self.close_workers(ids, grace_seconds=grace_seconds)
+        for error in done.failures.values():
+            raise error
+        return len(done.closed)
 
-        async with trio.open_nursery() as nursery:
-            for worker in workers:
-                nursery.start_soon(close, worker.worker_id)
-        return len(workers)
-
-    async def _end_last_task(self, worker: Worker, grace_seconds: float) -> None:
-        task = self.app.state.last_task(worker.worker_id)
-        if task is not None and not self.app.state.status(task).is_final:
-            await self._end_task(worker, task, grace_seconds)
-
-    async def _end_task(self, worker: Worker, task: Task, grace_seconds: float) -> None:
-        own = self._runs.get(task.task_id)
-        if own is not None:
-            await own.cancel(grace_seconds)
-            await own.closed()
-        if self.app.state.result(task) is not None:
-            return
-        found = await find_again(self.engine, worker, task)
-        await found.end("cancelled", grace_seconds)
-        ended = await found.wait()
-        with suppress(PluginError):  # its agent's plugin is not here: an engine that has it will settle it
-            await take_up(self.engine, worker, task).settle(ended)
+    def _closer(self, grace_seconds: float) -> Closer:
+        return Closer(self.engine, self._runs, grace_seconds)
 
     # --- tasks
 
@@ -233,15 +222,15 @@ class WorkerManager:
     async def cancel_task(self, task_id: str, *, grace_seconds: float = TERM_GRACE) -> None:
         """End a task, whoever gave it. Nothing is done to one that has ended. Raises UnknownTask."""
         task = self.app.state.task(task_id)
-        await self._end_task(self.app.state.worker(task.worker_id), task, grace_seconds)
+        await self._closer(grace_seconds).end_task(self.app.state.worker(task.worker_id), task)
 
     async def execute_batch(
         self, worker_ids: Sequence[str], prompts: Sequence[str], *, timeout_seconds: float | None = None
     ) -> list[WorkerResult]:
         """Give each worker the prompt in its place; the results in the same order.
 
-        A worker named several times does its tasks one after the other. A worker that does not exist, or is
-        busy, fails in its own place. Raises UsageError when the lists differ in length.
+        A worker named several times does its tasks one after the other. A worker that does not exist, is busy
+        or cannot begin fails in its own place. Raises UsageError when the lists differ in length.
         """
         if len(worker_ids) != len(prompts):
             lengths = f"{len(worker_ids)} and {len(prompts)}"
@@ -265,8 +254,10 @@ class WorkerManager:
     ) -> WorkerResult:
         try:
             return await self.execute_task(worker_id, prompt, timeout_seconds=timeout_seconds)
-        except UsageError as error:
+        except MahavishnuError as error:
             return refusal(worker_id, error)
+        except OSError as error:
+            return refusal(worker_id, StateDirError(f"{error.strerror}: {error.filename!r}"))
 
     async def cancel_tasks(self, grace_seconds: float = TERM_GRACE) -> None:
         """End all tasks that are carried out or followed here; each returns its result to its own caller."""
@@ -283,6 +274,8 @@ class WorkerManager:
         state = self.app.state
         require_allowed(self.app)
         worker = state.worker_for_tasks(worker_id)
+        if timeout_seconds is not None and not 0 < timeout_seconds < math.inf:
+            raise UsageError(f"timeout_seconds must be a number above 0, not {timeout_seconds!r}")
         state.refuse_known(worker_id, idempotency_key)
         if state.is_closed(worker_id):
             raise UsageError(f"worker {worker_id!r} is closed: spawn another one")
@@ -387,6 +380,10 @@ class WorkerManager:
         reason, and with a count of 0, since nobody knows it.
         """
         return await asking.backlogs(self.engine)
+
+    async def search_results(self, text: str, limit: int) -> tuple[list[WorkerResult], dict[str, str]]:
+        """What all storages find, best first; and by name the storages that cannot be searched, and why."""
+        return await asking.search_results(self.engine, text, limit)
 
     async def sync_results(
         self, *, verify: bool = False, told: Callable[[int, int], None] = lambda done, total: None

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from mahavishnu_core.errors import MahavishnuError
+
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 Tracking: TypeAlias = Literal["stream-json", "lines", "socket"]
@@ -242,6 +244,16 @@ class Synced:
     """Tasks whose results had arrived earlier and were found gone, to be sent again."""
 
 
+@attrs.frozen
+class Closing:
+    """What came of closing workers, by their ids."""
+
+    closed: tuple[str, ...]
+    closed_before: tuple[str, ...]
+    failures: Mapping[str, MahavishnuError]
+    """Those that are still open, and why."""
+
+
 _EMOJI = {
     WorkerStatus.COMPLETED: "✅",
     WorkerStatus.FAILED: "❌",
@@ -283,13 +295,13 @@ class WorkerResult:
         return bool(self.output)
 
     def get_summary(self) -> str:
-        """One line for people; a preview, cut to 50 characters."""
+        """One line for people, and nothing that a terminal obeys; of an output its first 50 characters."""
         if self.is_success():
             text = self.output or ""
             text = text if len(text) <= _SUMMARY_LENGTH else text[:_SUMMARY_LENGTH] + "..."
         else:
             text = self.error or "Unknown error"
-        return f"{_EMOJI[self.status]} {self.worker_id}: {' '.join(text.split())}"
+        return f"{_EMOJI[self.status]} {self.worker_id}: {one_line(text)}"
 
     def to_dict(self) -> dict[str, JSON]:
         return {

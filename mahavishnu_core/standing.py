@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from mahavishnu_core.app import App
     from mahavishnu_core.engine import Engine
-    from mahavishnu_core.models import Task, Worker
+    from mahavishnu_core.hookspecs import Run
+    from mahavishnu_core.models import Exit, Task, Worker
 
 PATIENCE = 30.0
 """Seconds in which a standing worker must have started, on however loaded a machine."""
@@ -39,18 +40,24 @@ async def started(engine: Engine, worker: Worker) -> None:
     """
     task = engine.app.state.task(f"{worker.worker_id}.1")
     run = await find_again(engine, worker, task)
+    ended: Exit | None = None
+    with trio.move_on_after(PATIENCE) as patience:
+        ended = await _end_or_start(engine.app, task, run)
+    if patience.cancelled_caught:
+        raise MahavishnuError(f"worker type {worker.type.name!r} had not started after {PATIENCE:g} s")
+    if ended is not None and not _has_started(engine.app, task):
+        result = await take_up(engine, worker, task).settle(ended)
+        raise MahavishnuError(f"worker type {worker.type.name!r} did not start: {result.error}")
+
+
+async def _end_or_start(app: App, task: Task, run: Run) -> Exit | None:
+    """How a command has ended, or None once it has started, whichever comes first."""
     pause = LOOK_SOONEST
-    with trio.move_on_after(PATIENCE):
-        while not _has_started(engine.app, task):
-            with trio.move_on_after(pause):
-                ended = await run.wait()
-                if _has_started(engine.app, task):
-                    return
-                result = await take_up(engine, worker, task).settle(ended)
-                raise MahavishnuError(f"worker type {worker.type.name!r} did not start: {result.error}")
-            pause = min(pause * 1.5, LOOK_LATEST)
-        return
-    raise MahavishnuError(f"worker type {worker.type.name!r} had not started after {PATIENCE:g} s")
+    while not _has_started(app, task):
+        with trio.move_on_after(pause):
+            return await run.wait()
+        pause = min(pause * 1.5, LOOK_LATEST)
+    return None
 
 
 async def _begin(engine: Engine, worker: Worker) -> None:

@@ -36,15 +36,18 @@ from mahavishnu_core.records import (
     result_from_json,
     task_from_json,
     task_to_json,
+    this_engine,
     worker_from_json,
     worker_to_json,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
+CLAIM = "claim.json"
+"""Of a worker that is being made: the engine that makes it."""
 
 
 def state_dir_path(environ: Mapping[str, str]) -> Path:
@@ -102,17 +105,20 @@ class StateDir:
             worker_id = first + "".join(secrets.choice(_ALPHABET) for _ in range(7))
             with suppress(FileExistsError):
                 os.mkdir(self._worker_dir(worker_id), 0o700)
+                claim = {"engine": dict(this_engine(os.getpid()))}
+                create(f"{self._worker_dir(worker_id)}/{CLAIM}", json.dumps(claim).encode())
                 return worker_id
 
     def add_worker(self, worker: Worker) -> None:
         os.mkdir(self._tasks_dir(worker.worker_id), 0o700)
         publish(f"{self._worker_dir(worker.worker_id)}/worker.json", worker_to_json(worker))
+        os.unlink(f"{self._worker_dir(worker.worker_id)}/{CLAIM}")
 
     def forget_worker_id(self, worker_id: str) -> None:
         """Give an id back whose worker could not be made."""
         from shutil import rmtree
 
-        rmtree(self._worker_dir(worker_id))
+        rmtree(self._worker_dir(worker_id), ignore_errors=True)
 
     def worker(self, worker_id: str) -> Worker:
         """Raises UnknownWorker."""
@@ -173,7 +179,7 @@ class StateDir:
         Raises WorkerBusy while the last one has not ended, and AlreadyGiven for a key that was used before.
         """
         # first of all: whoever is faster, from here on, takes the number that we would
-        number = max(map(_number, names(self._tasks_dir(worker.worker_id))), default=0) + 1
+        number = max(map(_number, self.task_ids(worker.worker_id)), default=0) + 1
         last = self.last_task(worker.worker_id)
         self.refuse_known(worker.worker_id, idempotency_key)
         result = self.result(last) if last else None
@@ -256,9 +262,16 @@ class StateDir:
         return self.task(name) if _is_task(name) else self.last_task(self.worker(name).worker_id)
 
     def _newest_first(self, worker_id: str) -> Iterator[Task]:
-        for task_id in sorted(names(self._tasks_dir(worker_id)), key=_number, reverse=True):
+        for task_id in sorted(self.task_ids(worker_id), key=_number, reverse=True):
             with suppress(UnknownTask):  # a power cut has emptied its file
                 yield self.task(task_id)
+
+    def task_ids(self, worker_id: str) -> list[str]:
+        """The tasks that a worker's directory has; what else somebody has put there is none."""
+        form = re.compile(rf"{re.escape(worker_id)}\.[0-9]{{1,9}}")
+        with suppress(NotADirectoryError):
+            return [name for name in names(self._tasks_dir(worker_id)) if form.fullmatch(name)]
+        return []
 
     def open_tasks(self) -> Iterator[Task]:
         """The tasks that have something left to do: to be run, settled or stored."""
@@ -327,36 +340,6 @@ class StateDir:
                 return first
             publish(path, result.to_dict())  # in place of what a power cut has left
         return result
-
-    # --- what is damaged
-
-    def damaged_workers(self, *, known: Collection[str] = (), with_closed: bool = True) -> Iterator[str]:
-        """The files of workers that are there and cannot be read: of those workers nothing else is known.
-
-        The ``known`` ones were read already.
-        """
-        for worker_id in names(f"{self.root}/workers"):
-            if worker_id in known or (self.is_closed(worker_id) and not with_closed):
-                continue
-            path = f"{self._worker_dir(worker_id)}/worker.json"
-            try:
-                self.worker(worker_id)
-            except UnknownWorker:
-                if os.path.lexists(path):  # else it is being made right now
-                    yield path
-
-    def damaged_tasks(self) -> Iterator[str]:
-        """The same of tasks and of their results. All there are is read."""
-        for worker_id in names(f"{self.root}/workers"):
-            for task_id in names(self._tasks_dir(worker_id)):
-                directory = f"{self._tasks_dir(worker_id)}/{task_id}"
-                try:
-                    is_whole = self.result(self.task(task_id)) is not None
-                except UnknownTask:
-                    yield f"{directory}/task.json"
-                else:
-                    if not is_whole and os.path.lexists(f"{directory}/result.json"):
-                        yield f"{directory}/result.json"
 
     # --- what is stored where
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from mahavishnu_core import OrchestratorAdapter, WorkerManager, WorkerOrchestratorAdapter
-from mahavishnu_core.errors import UsageError
+from mahavishnu_core import OrchestratorAdapter, Worker, WorkerManager, WorkerOrchestratorAdapter
+from mahavishnu_core.errors import MissingError, UsageError
 from tests.fakes import ANSWER, FakePlace, Leave, Say, app_of
 
 
@@ -96,3 +97,30 @@ async def test_name_capabilities_and_health(
         assert "execute" in adapter.capabilities
         health = await adapter.get_health()
     assert health == {"status": "healthy", "adapter_type": "worker", "workers_active": 0, "max_concurrent": 7}
+
+
+@attrs.define(eq=False)
+class Stuck(FakePlace):
+    """Cannot give back what its first worker holds."""
+
+    async def _close(self, worker: Worker) -> None:
+        await trio.lowlevel.checkpoint()
+        if worker.worker_id == self.spawned[0]:
+            raise MissingError("the daemon is down")
+        self.closed.append(worker.worker_id)
+
+
+async def test_a_worker_that_cannot_be_closed_costs_no_result_and_keeps_no_other_open(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path, repos: list[str]
+) -> None:
+    place = Stuck(nursery)
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        adapter = WorkerOrchestratorAdapter(manager)
+        summary = await adapter.execute({"prompt": "go", "worker_type": "fake"}, repos)
+        assert (summary["status"], summary["successful"]) == ("completed", 2)
+        assert summary["not_closed"] == {place.spawned[0]: "the daemon is down"}
+        assert place.closed == place.spawned[1:]
+        await manager.spawn_workers("fake", 2)
+        with pytest.raises(MissingError, match="the daemon is down"):
+            await manager.close_all()
+        assert [report.worker_id for report in manager.monitor_workers()] == place.spawned[:1]

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from mahavishnu_core import WorkerManager, WorkerType, hookimpl
+from mahavishnu_core import WorkerManager, WorkerResult, WorkerStatus, WorkerType, hookimpl
 from mahavishnu_core.asking import LOOK_PATIENCE, REMOVE_PATIENCE, TRY_PATIENCE
 from mahavishnu_core.errors import MissingError
 from mahavishnu_core.health import Check
@@ -147,6 +147,64 @@ async def test_a_server_may_be_started_to_see_how_it_is(autojump_clock: MockCloc
     fine = Check("server", "ok", "1.0")
     async with WorkerManager(app_of(tmp_path, slow=Asked([fine], TRY_PATIENCE - 1))) as manager:
         assert await manager.diagnose([]) == [fine]
+
+
+class Impatient:
+    """Gives up on something of its own after two seconds."""
+
+    @hookimpl
+    def sweep(self) -> Awaitable[object]:
+        return self._wait()
+
+    @hookimpl
+    def store_result(self) -> Awaitable[object]:
+        return self._wait()
+
+    async def _wait(self) -> None:
+        with trio.fail_after(2):
+            await trio.sleep_forever()
+
+
+async def test_a_time_that_a_plugin_has_set_itself_is_not_taken_for_ours(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    async with WorkerManager(app_of(tmp_path, odd=Impatient(), fake=FakePlace(nursery))) as manager:
+        assert (await manager.sweep()).failures == ("plugin 'odd': sweep failed: TooSlowError:",)
+        await manager.execute_task((await manager.spawn_workers("fake"))[0], "go")
+        assert [failure.error for failure in manager.storage_failures] == ["TooSlowError: "]
+
+
+# --- search_results
+
+
+@attrs.define(eq=False)
+class Library:
+    """Finds what it has, after some seconds."""
+
+    found: object
+    seconds: float = 0.0
+
+    @hookimpl
+    def search_results(self) -> Awaitable[object]:
+        return self._search()
+
+    async def _search(self) -> object:
+        await trio.sleep(self.seconds)
+        return self.found
+
+
+async def test_all_storages_are_searched_and_those_that_cannot_be_are_named(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    mine = WorkerResult("k", WorkerStatus.COMPLETED)
+    plugins = {"a": Library([mine]), "b": Library(["a word"]), "c": Library([mine], TRY_PATIENCE + 1)}
+    async with WorkerManager(app_of(tmp_path, **plugins)) as manager:
+        found, failures = await manager.search_results("word", 10)
+    assert found == [mine]
+    assert failures == {
+        "b": "a hook gave something else in a list of WorkerResult",
+        "c": "search_results has not answered for 60 s",
+    }
 
 
 # --- backlog and sync_results

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from mahavishnu_core import WorkerType
@@ -241,3 +242,25 @@ def test_the_shipped_settings_on_the_shipped_agents(tmp_path):
     assert catalog.get("shell").progress_tracking == "lines"
     assert "no plugin for the agent 'qwen' is loaded" in reason(catalog, "terminal-qwen")
     assert "no plugin for the place 'container' is loaded" in reason(catalog, "container")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "due"),
+    [
+        ("aliases", None, "tuple"),
+        ("aliases", "qwen", "tuple"),
+        ("env", None, "mapping"),
+        ("pass_env", "A", "tuple"),
+    ],
+)
+def test_an_offer_with_a_field_that_is_something_else_is_named_and_not_used(field, value, due):
+    offered = [
+        ("odd", attrs.evolve(WorkerType("odd", "odd"), **{field: value})),
+        ("x", WorkerType("good", "good")),
+    ]
+    catalog = build_catalog(offered, settings())
+    what = type(value).__name__
+    assert catalog.problems == (
+        f"plugin 'odd' offers a worker type 'odd' whose '{field}' is {what}, no {due}: it is not used",
+    )
+    assert catalog.get("good").name == "good"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from mahavishnu_core import Worker, WorkerManager, WorkerType
 from mahavishnu_core.drafts import OLD, sweep_drafts
-from mahavishnu_core.state import StateDir
+from mahavishnu_core.state import CLAIM, StateDir
 from mahavishnu_core.testing.hosts import host_with_core
 from tests.fakes import app_of
 
@@ -65,6 +66,17 @@ def test_one_that_may_still_be_made_is_left_alone(state: StateDir, drafts: list[
     for path in drafts:
         os.utime(path)
     assert sweep_drafts(state, remove=True) == []
+
+
+def test_a_worker_that_takes_long_to_be_made_is_no_draft_as_long_as_its_engine_lives(state: StateDir) -> None:
+    worker_id = state.new_worker_id()
+    claimed = state.root / "workers" / worker_id
+    age(claimed)
+    assert sweep_drafts(state, remove=True) == []
+    (claimed / CLAIM).write_text(json.dumps({"engine": {"pid": 1 << 30, "start_time": 1, "boot_id": "x"}}))
+    age(claimed)
+    assert [leftover.worker_id for leftover in sweep_drafts(state, remove=True)] == [worker_id]
+    state.forget_worker_id(worker_id)
 
 
 async def test_closing_all_workers_removes_them(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
+from mahavishnu_core import keeper_link
+from mahavishnu_core.errors import StateDirError
 from mahavishnu_core.keeper.family import boot_id, read_process
 from mahavishnu_core.keeper_link import open_keeper
 from mahavishnu_core.testing.processes import gone, keepers, lives
@@ -388,3 +391,27 @@ async def test_files_that_make_no_sense_do_not_keep_a_keeper_from_its_work(bench
         async with bench.link() as other:
             assert (await bench.sh(other, "exit 4").wait()).exit_code == 4
     gate.let_in()
+
+
+async def test_d1_a_command_that_runs_waits_for_a_keeper_and_one_that_does_not_has_failed(
+    bench, bell, gate, monkeypatch
+):
+    """As where no process is to be had just when the keeper was lost."""
+    start, refusals = keeper_link._start_keeper, [StateDirError("no process is to be had")] * 2
+
+    async def refuse_first(state_dir: Path) -> None:
+        if refusals:
+            raise refusals.pop()
+        await start(state_dir)
+
+    async with bench.link() as link:
+        run = bench.sh(link, "echo up > bell; read _ < gate; echo the end", limit=1)
+        waiting = bench.sh(link, "echo never", limit=1)
+        await bell.line()
+        monkeypatch.setattr(keeper_link, "_start_keeper", refuse_first)
+        await kill_keeper(bench)
+        assert (await waiting.wait()).error == "no process is to be had"
+        gate.let_in()
+        ended = await run.wait()
+    assert (ended.error, ended.is_known, refusals) == (None, False, [])
+    assert (run.task.directory / "stdout.jsonl").read_bytes() == b"the end\n"

@@ -17,6 +17,7 @@ from mahavishnu_core.errors import MissingError, UnknownWorker, UnknownWorkerTyp
 from mahavishnu_core.events import TaskEvent
 from mahavishnu_core.markers import hookimpl
 from mahavishnu_core.models import LogBatch
+from mahavishnu_core.stream import GenericParser
 from tests.fakes import ANSWER, FakePlace, FakeStorage, Hang, Leave, Say, app_of, text
 
 IDLE = attrs.evolve(WorkerType("fake", "fake", "fake"), idle_seconds=60.0)
@@ -430,6 +431,57 @@ async def test_close_all_leaves_no_open_worker(
         assert await manager.close_all() == 3
         assert manager.monitor_workers() == []
     assert sorted(place.closed) == sorted(ids)
+
+
+@pytest.mark.parametrize("seconds", [0, -5.0, float("nan"), float("inf")], ids=str)
+async def test_a_time_limit_that_is_none_is_refused(
+    autojump_clock: MockClock, place: FakePlace, tmp_path: Path, seconds: float
+) -> None:
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("fake")
+        with pytest.raises(UsageError, match="timeout_seconds must be a number above 0, not "):
+            await manager.execute_task(worker_id, "go", timeout_seconds=seconds)
+        assert not place.runs
+
+
+async def test_a_worker_whose_plugin_is_gone_fails_in_its_own_place_of_a_batch(
+    autojump_clock: MockClock, nursery: trio.Nursery, place: FakePlace, tmp_path: Path
+) -> None:
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        ids = await manager.spawn_workers("fake", 2)
+        record = manager.app.state.root / "workers" / ids[0] / "worker.json"
+        record.write_text(record.read_text().replace('"agent": "fake"', '"agent": "gone"'))
+    deaf = Deaf(nursery)
+    async with WorkerManager(app_of(tmp_path, fake=deaf)) as manager:
+        gone, there = await manager.execute_batch(ids, ["go", "go"])
+    assert (gone.status, gone.worker_id) == (WorkerStatus.FAILED, ids[0])
+    assert "'gone'" in str(gone.error)
+    assert (there.status, there.output) == (WorkerStatus.COMPLETED, "the answer")
+
+
+class Deaf(FakePlace):
+    """Reads what its own agent says, and nothing else."""
+
+    @hookimpl
+    def parse_progress(self, worker: Worker, task: Task) -> GenericParser | None:
+        return GenericParser() if worker.type.agent == "fake" else None
+
+
+async def test_leaving_the_manager_ends_what_others_have_it_carry_out(
+    autojump_clock: MockClock, nursery: trio.Nursery, place: FakePlace, tmp_path: Path
+) -> None:
+    place.script = lambda _: [Hang()]
+    results: list[WorkerResult] = []
+
+    async def carry_out(manager: WorkerManager, worker_id: str) -> None:
+        results.append(await manager.execute_task(worker_id, "go"))
+
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        (worker_id,) = await manager.spawn_workers("fake")
+        nursery.start_soon(carry_out, manager, worker_id)
+        await trio.testing.wait_all_tasks_blocked()
+    await trio.testing.wait_all_tasks_blocked()
+    assert [result.status for result in results] == [WorkerStatus.CANCELLED]
 
 
 class Daemonless:

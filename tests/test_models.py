@@ -166,3 +166,8 @@ def test_the_values_of_an_environment_are_in_no_representation():
 def test_a_signal_is_named_and_one_without_a_name_is_numbered():
     assert signal_name(signal.SIGSEGV) == "SIGSEGV"
     assert signal_name(99) == "signal 99"
+
+
+def test_a_summary_is_one_line_that_no_terminal_obeys() -> None:
+    result = WorkerResult("w1", WorkerStatus.FAILED, error="bad\n\x1b[2J luck")
+    assert result.get_summary() == "❌ w1: bad \\x1b[2J luck"

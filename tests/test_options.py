@@ -289,7 +289,7 @@ def test_options_that_are_no_mapping_are_no_worker_type(home):
     app = app_of(home, yard=Yard(type=attrs.evolve(YARD, options=["image"])))
     assert "yard" not in [entry.type.name for entry in app.catalog.entries]
     assert app.catalog.problems == (
-        "plugin 'yard' offers a worker type 'yard' whose options are list, no mapping: it is not used",
+        "plugin 'yard' offers a worker type 'yard' whose 'options' is list, no mapping: it is not used",
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -18,6 +20,7 @@ from mahavishnu_core.errors import PluginError
 from mahavishnu_core.events import Event, Finished, Notice, TaskEvent, Text
 from mahavishnu_core.models import JSON, Exit, utc_now
 from mahavishnu_core.output import events_so_far
+from mahavishnu_core.pieces import open_file
 from mahavishnu_core.stream import GenericParser, LinesParser
 from tests.fakes import FakePlace, Leave, Say, Script, app_of, text
 
@@ -153,3 +156,15 @@ def test_a_task_that_no_plugin_reads_says_so(app: App) -> None:
     without = attrs.evolve(app, host=app_of(app.state.root).host)
     with pytest.raises(PluginError, match="no plugin reads the output of agent 'fake'"):
         events_of(without, task)
+
+
+def test_an_output_that_may_not_be_read_is_none_to_be_read(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a command that takes our right to its own files away."""
+    task = task_of(app, LINES, b"one\n")
+
+    def refuse(path: str, *_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(FileNotFoundError):
+        open_file(task, "stdout.jsonl")

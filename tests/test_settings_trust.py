@@ -73,6 +73,9 @@ def test_a_project_may_not_pass_the_users_variables_on(load, project):
     [
         ("session_buddy_url", "http://elsewhere.example/mcp"),
         ("session_buddy_command", "./evil"),
+        ("session_buddy_command", ""),
+        ("session_buddy_tool", ""),
+        ("session_buddy_arguments", {}),
         ("session_buddy_tool", "shout"),
         ("session_buddy_arguments", {"text": "{content}"}),
     ],

@@ -14,6 +14,7 @@ from mahavishnu_core import (
     Worker,
     WorkerManager,
     WorkerOrchestratorAdapter,
+    WorkerResult,
     WorkerStatus,
     WorkerType,
 )
@@ -22,7 +23,7 @@ from mahavishnu_core.models import utc_now
 from mahavishnu_core.standing import begin_all
 from mahavishnu_core.task_run import TERM_GRACE
 from mahavishnu_core.testing.fakes import FakeRun
-from tests.fakes import ANSWER, UP, Hang, Leave, StandingPlace, app_of, text
+from tests.fakes import ANSWER, UP, FakeStorage, Hang, Leave, StandingPlace, app_of, text
 
 STANDING = WorkerType("standing", "fake", "fake", standing=True)
 TYPES = (WorkerType("fake", "fake", "fake"), STANDING)
@@ -111,6 +112,23 @@ async def test_one_that_ends_instead_was_not_spawned(
         with pytest.raises(MahavishnuError, match="'standing' did not start: exit status 3"):
             await manager.spawn_workers("standing")
         assert manager.app.state.workers() == []
+
+
+class SlowStorage(FakeStorage):
+    async def _store(self, task: Task, result: WorkerResult) -> None:
+        await trio.sleep(1)
+        await super()._store(task, result)
+
+
+async def test_one_that_ends_instead_is_stored_once_however_slow_a_storage_is(
+    autojump_clock: MockClock, place: StandingPlace, tmp_path: Path
+) -> None:
+    place.script = lambda _: (text("not now"), Leave(3))
+    storage = SlowStorage()
+    async with WorkerManager(app_of(tmp_path, fake=place, slow=storage)) as manager:
+        with pytest.raises(MahavishnuError, match="'standing' did not start: exit status 3"):
+            await manager.spawn_workers("standing")
+    assert len(storage.kept) == 1
 
 
 async def test_one_that_does_not_start_was_not_spawned_and_is_ended(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import stat
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mahavishnu_core.damage import damaged_tasks
 from mahavishnu_core.errors import StateDirError, UnknownTask, UnknownWorker, WorkerBusy
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, WorkerType, utc_now
 from mahavishnu_core.records import exit_from_json
@@ -534,3 +536,17 @@ def test_a_task_whose_file_a_power_cut_has_emptied_is_none_and_keeps_no_other_fr
     third = state.add_task(worker, "three", 60)
     assert third.task_id == f"{worker.worker_id}.3"
     assert state.tasks(worker.worker_id) == [first, third]
+
+
+def test_what_somebody_puts_among_the_tasks_of_a_worker_is_none_of_them(state: StateDir) -> None:
+    worker = Worker(state.new_worker_id(), WorkerType("shell", "shell"), state.root, "2026-01-01")
+    state.add_worker(worker)
+    task = state.add_task(worker, "Go", 60)
+    tasks = task.directory.parent
+    for name in ("notes.txt", "x.1.bak", f"{worker.worker_id}.one", "7"):
+        (tasks / name).touch()
+    assert state.last_task(worker.worker_id) == task
+    assert [*damaged_tasks(state)] == []
+    shutil.rmtree(tasks)
+    tasks.write_text("")
+    assert state.last_task(worker.worker_id) is None

@@ -89,6 +89,7 @@ def test_every_end_marker_ends_with_what_was_said(mark: dict) -> None:
         {"status": "in_progress"},
         {"type": ["result"]},
         {"type": "task", "task": {"status": "completed"}},
+        {"type": "tool", "status": "completed"},
     ],
 )
 def test_a_key_of_an_end_marker_alone_is_no_end(data: dict) -> None:
@@ -131,6 +132,11 @@ def test_an_end_that_is_told_twice_keeps_its_text() -> None:
         ({"subtype": "error_max_turns"}, "the agent reported an error", "max_turns"),
         ({"subtype": "error", "content": "broken"}, "broken", "error"),
         ({"finish_reason": "error"}, "the agent reported an error", "error"),
+        ({"finish_reason": "length"}, "the answer is cut short: finish_reason 'length'", "error"),
+        ({"status": "failed"}, "the agent reported an error", "error"),
+        ({"status": "error", "message": "no"}, "no", "error"),
+        ({"success": False}, "the agent reported an error", "error"),
+        ({"subtype": "failure"}, "the agent reported an error", "error"),
     ],
 )
 def test_an_end_with_a_fault_is_a_failure(fault: dict, error: str, reason: str) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-_NOT_PLAIN = {errno.ELOOP, errno.ENXIO, errno.ENOTDIR}
-"""What opening says of a link, of a socket, and of a file in the place of a directory."""
+_NOT_PLAIN = {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EACCES}
+"""What opening says of a link, a socket, a file in the place of a directory, and one that may not be read."""
 _LARGEST_RECORD = 1 << 30
 """Bytes: a result holds a few copies of an answer, which has 16 MiB at most."""
 
@@ -45,7 +45,7 @@ def read_record(path: str) -> dict[str, Any] | None:
             if os.fstat(file.fileno()).st_size > _LARGEST_RECORD:
                 return None
             found = json.loads(file.read())
-    except (FileNotFoundError, PermissionError, ValueError, RecursionError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -9,7 +9,13 @@ import attrs
 from mahavishnu_core.errors import SettingsError
 from mahavishnu_core.settings.document import Document, Key, line_of, parse, refuse
 from mahavishnu_core.settings.files import read_file, user_config_dir
-from mahavishnu_core.settings.schema import ECOSYSTEM_FIELDS, MAIN_FIELDS, TRUSTED_FIELDS, Settings
+from mahavishnu_core.settings.schema import (
+    ECOSYSTEM_FIELDS,
+    HARMLESS_EMPTY,
+    MAIN_FIELDS,
+    TRUSTED_FIELDS,
+    Settings,
+)
 from mahavishnu_core.settings.trust import SHIPPED, is_trusted
 from mahavishnu_core.settings.variables import fault_in_text, fields_in, variable_of
 
@@ -107,8 +113,8 @@ def file_layer(path: Path, rank: Rank, environ: Mapping[str, str]) -> Layer:
     if problems:
         raise refuse(path, problems)
     origins = dict.fromkeys(document.data, str(path))
-    # setting such a field to nothing takes something away, which needs no trust
-    asked = {field for field in TRUSTED_FIELDS & origins.keys() if getattr(settings, field)}
+    asked = TRUSTED_FIELDS & origins.keys()
+    asked -= {field for field in HARMLESS_EMPTY if not getattr(settings, field)}
     if rank != "project" or not asked or is_trusted(path, content, environ):
         return Layer(settings, origins, _sources(path, settings, document))
     obeyed = {field: origin for field, origin in origins.items() if field not in asked}

@@ -229,6 +229,9 @@ The default type is among them: with ``shell`` a prompt for an agent would be ob
 the depth, which a worker could otherwise raise for itself.
 """
 
+HARMLESS_EMPTY = frozenset({"pass_env", "session_buddy_integration", "workers"})
+"""Those of them that take something away when they are set to nothing: that needs no trust."""
+
 
 def laid_over(below: Kind, override: WorkerOverride) -> Kind:
     """A type, or an entry of a lower layer, with what an entry names changed in it.

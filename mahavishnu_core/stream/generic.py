@@ -19,6 +19,10 @@ _END_TYPES = ("completion", "done", "result")
 _MARKING_TYPES = (*_END_TYPES, "error")
 # a turn that ends with the use of a tool is not the last one
 _NO_END = ("function_call", "tool_calls", "tool_use")
+_FAILED = ("cancelled", "canceled", "error", "failed", "failure")
+_CUT = ("content_filter", "length")
+"""Reasons to finish with half an answer."""
+_TOOLS = ("tool", "tool_call", "tool_result", "tool_use")
 _OTHERS = ("system", "tool", "user")
 
 
@@ -53,7 +57,7 @@ class GenericParser(ObjectParser):
         events: list[Event] = []
         if words := _words(turn):
             events += self._say_piece(words) if _is_piece(data, turn) else self._say(words)
-        error = _error(data, words) if _has_failed(data, turn) else ""
+        error = _error(data, turn, words) if _has_failed(data, turn) else ""
         if _has_ended(data, turn):
             events += self._finish_message()
             events += self._finish(data, error)
@@ -107,23 +111,35 @@ def _is_piece(data: dict[str, JSON], turn: dict[str, JSON]) -> bool:
 
 
 def _has_ended(data: dict[str, JSON], turn: dict[str, JSON]) -> bool:
-    if data.get("done") is True or data.get("status") == "completed" or data.get("type") in _END_TYPES:
+    kind = data.get("type")
+    is_completed = data.get("status") == "completed" and kind not in _TOOLS
+    if data.get("done") is True or is_completed or kind in _END_TYPES:
         return True
-    reason = turn.get("finish_reason") or data.get("finish_reason")
+    reason = _finish_reason(data, turn)
     return bool(reason) and reason not in _NO_END
+
+
+def _finish_reason(data: dict[str, JSON], turn: dict[str, JSON]) -> JSON:
+    return turn.get("finish_reason") or data.get("finish_reason")
 
 
 def _has_failed(data: dict[str, JSON], turn: dict[str, JSON]) -> bool:
     subtype = data.get("subtype")
     return (
         data.get("is_error") is True
+        or data.get("success") is False
         or bool(data.get("error"))
-        or "error" in (data.get("type"), turn.get("finish_reason"))
-        or (isinstance(subtype, str) and subtype.startswith("error"))
+        or data.get("type") == "error"
+        or data.get("status") in _FAILED
+        or _finish_reason(data, turn) in ("error", *_CUT)
+        or (isinstance(subtype, str) and subtype.startswith(_FAILED))
     )
 
 
-def _error(data: dict[str, JSON], words: str) -> str:
+def _error(data: dict[str, JSON], turn: dict[str, JSON], words: str) -> str:
+    reason = _finish_reason(data, turn)
+    if reason in _CUT:
+        return f"the answer is cut short: finish_reason {reason!r}"
     told = (_message(data.get("error")), _message(data.get("message")), _flat(data.get("result")), words)
     return next(filter(None, told), "the agent reported an error")
 

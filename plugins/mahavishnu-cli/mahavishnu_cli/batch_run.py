@@ -135,7 +135,7 @@ class BatchRun:
             task = self._journal.task_of(item, state)
             result = None if task is None else state.result(task)
         if item.worker_id is None:
-            await self._foreground.manager.close_worker(worker_id)
+            await self._close(worker_id)
         return result
 
     async def _spawn_and_execute(self, item: Item) -> WorkerResult | None:
@@ -145,7 +145,14 @@ class BatchRun:
             return await self._execute(worker_id, item)
         finally:
             with trio.move_on_after(_CLOSE_PATIENCE, shield=True):
-                await manager.close_worker(worker_id)
+                await self._close(worker_id)
+
+    async def _close(self, worker_id: str) -> None:
+        """A worker that cannot be closed costs nobody its result."""
+        closing = await self._foreground.manager.close_workers([worker_id])
+        for error in closing.failures.values():
+            self._complain(f"worker {worker_id!r} cannot be closed", str(error))
+            self.statuses.append(error.exit_status)
 
     async def _execute(self, worker_id: str, item: Item) -> WorkerResult | None:
         self._journal.note(item, self._next_task_id(worker_id))

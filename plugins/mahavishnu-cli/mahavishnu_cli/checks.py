@@ -15,6 +15,7 @@ import attrs
 
 from mahavishnu_cli.probe import DEADLINE, Answer
 from mahavishnu_cli.words import SWEEP_ADVICE
+from mahavishnu_core.damage import damaged_tasks, damaged_workers
 from mahavishnu_core.errors import MahavishnuError
 from mahavishnu_core.health import Check, Grade, containment
 
@@ -77,7 +78,7 @@ def check_state(state: StateDir) -> Iterator[Check]:
 
 def _check_records(state: StateDir) -> Iterator[Check]:
     """Files of workers and tasks that a power cut, a bad disk or a command has damaged."""
-    for path in (*state.damaged_workers(), *state.damaged_tasks()):
+    for path in (*damaged_workers(state), *damaged_tasks(state)):
         is_result = path.endswith("result.json")
         what = "its task counts as one without a result" if is_result else "what it is of is left out"
         advice = f"mend it from a backup, or move its directory away: {Path(path).parent}"

@@ -60,6 +60,21 @@ async def make(engine):
 
 
 @hookimpl
+def close(worker):
+    return give_back() if worker.type.place == "yard" else None
+
+
+async def give_back():
+    import trio
+
+    from mahavishnu_core.errors import MissingError
+
+    await trio.lowlevel.checkpoint()
+    if (ROOMS / "stuck").exists():
+        raise MissingError("the key is lost")
+
+
+@hookimpl
 def sweep(remove):
     return clean(remove)
 
@@ -207,6 +222,33 @@ def test_a_place_that_cannot_be_swept_ends_closing_all_in_1(home, rooms):
     ran = home.run("workers", "close", "--all")
     assert (ran.status, ran.out) == (1, "closed 0 workers\n")
     assert "plugin 'yard': the yard is locked" in ran.err
+
+
+def test_a_worker_that_cannot_be_closed_is_named_and_keeps_no_other_open(home, rooms):
+    (yard,) = home.run("workers", "spawn", "-t", "yard", "--json").json
+    (shell,) = home.run("workers", "spawn", "-t", "shell", "--json").json
+    (rooms / "stuck").touch()
+    ran = home.run("workers", "close", "--all")
+    assert (ran.status, ran.out) == (3, "closed 1 worker\n")
+    assert f"worker '{yard}' cannot be closed: the key is lost" in ran.err
+    assert [each["worker_id"] for each in home.run("workers", "list", "--json").json] == [yard]
+    closed = home.run("workers", "close", yard, shell, "--json")
+    assert (closed.status, closed.json["closed"], closed.json["already_closed"]) == (3, [], [shell])
+    assert closed.json["not_closed"] == {yard: "the key is lost"}
+    (rooms / "stuck").unlink()
+    assert home.run("workers", "close", yard).status == 0
+
+
+def test_a_batch_has_its_results_though_a_worker_cannot_be_closed(home, rooms):
+    (rooms / "stuck").touch()
+    home.write(
+        "tasks.jsonl",
+        '{"prompt": "x", "worker_type": "yard"}\n{"prompt": "echo mine", "worker_type": "shell"}\n',
+    )
+    ran = home.run("workers", "batch", "tasks.jsonl", "--json")
+    assert "cannot be closed: the key is lost" in ran.err
+    assert [result["metadata"]["reason"] for result in ran.json] == ["spawn", None]
+    assert (ran.status, ran.json[1]["output"]) == (3, "mine")
 
 
 # --- the doctor

@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING
 
 import attrs
 import click
-import trio
 
+from mahavishnu_cli.border import worst
 from mahavishnu_cli.completing import worker_ids as complete_worker_ids
 from mahavishnu_cli.options import example, json_option
 from mahavishnu_cli.streams import complain, emit, emit_json
 from mahavishnu_cli.words import counted
+from mahavishnu_core.models import Closing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from mahavishnu_cli.signals import Interrupts
     from mahavishnu_cli.start import Start
     from mahavishnu_core import WorkerManager
     from mahavishnu_core.models import JSON, Swept
+    from mahavishnu_core.state import StateDir
 
 
 @click.command(
@@ -46,17 +48,21 @@ def close(start: Start, worker_ids: tuple[str, ...], all_workers: bool, dry_run:
         ids = [state.worker(worker_id).worker_id for worker_id in dict.fromkeys(worker_ids)]
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
-        if dry_run:
-            was_open = {worker_id: not state.is_closed(worker_id) for worker_id in ids}
-        else:
-            was_open = await _close(manager, ids)
+        closing = _as_if_closed(state, ids) if dry_run else await manager.close_workers(ids)
         swept = await manager.sweep(remove=not dry_run) if all_workers else None
-        done = _Done(was_open, swept, dry_run)
+        done = _Done(closing, swept, dry_run)
         if as_json:
             emit_json(done.to_dict())
         else:
             done.tell()
-        return 1 if swept is not None and swept.failures else 0
+        for worker_id, error in closing.failures.items():
+            complain(f"worker {worker_id!r} cannot be closed: {error}")
+        return worst(
+            [
+                1 if swept is not None and swept.failures else 0,
+                *(error.exit_status for error in closing.failures.values()),
+            ]
+        )
 
     return start.manage(body)
 
@@ -65,20 +71,17 @@ def close(start: Start, worker_ids: tuple[str, ...], all_workers: bool, dry_run:
 class _Done:
     """What was done, or would be."""
 
-    _was_open: Mapping[str, bool]
+    _closing: Closing
     _swept: Swept | None
     _is_dry_run: bool
 
-    @property
-    def _closed(self) -> list[str]:
-        return [worker_id for worker_id, was_open in self._was_open.items() if was_open]
-
-    @property
-    def _before(self) -> list[str]:
-        return [worker_id for worker_id, was_open in self._was_open.items() if not was_open]
-
     def to_dict(self) -> dict[str, JSON]:
-        found: dict[str, JSON] = {"closed": [*self._closed], "already_closed": [*self._before]}
+        found: dict[str, JSON] = {
+            "closed": [*self._closing.closed],
+            "already_closed": [*self._closing.closed_before],
+        }
+        if failures := self._closing.failures:
+            found["not_closed"] = {worker_id: str(error) for worker_id, error in failures.items()}
         if self._swept is not None:
             found["removed"] = [attrs.asdict(leftover) for leftover in self._swept.leftovers]
             found["not_swept"] = [*self._swept.failures]
@@ -86,11 +89,12 @@ class _Done:
 
     def tell(self) -> None:
         close, remove = ("would close", "would remove") if self._is_dry_run else ("closed", "removed")
-        if self._closed or not self._before:
-            which = f": {' '.join(self._closed)}" if self._is_dry_run and self._closed else ""
-            emit(f"{close} {counted(len(self._closed), 'worker')}{which}")
-        if self._before:
-            emit(f"closed before: {' '.join(self._before)}")
+        closed, before = self._closing.closed, self._closing.closed_before
+        if closed or not before:
+            which = f": {' '.join(closed)}" if self._is_dry_run and closed else ""
+            emit(f"{close} {counted(len(closed), 'worker')}{which}")
+        if before:
+            emit(f"closed before: {' '.join(before)}")
         if self._swept is None:
             return
         for leftover in self._swept.leftovers:
@@ -99,13 +103,7 @@ class _Done:
             complain(f"what is left over is not known, or not all of it removed: {failure}")
 
 
-async def _close(manager: WorkerManager, ids: list[str]) -> dict[str, bool]:
-    was_open: dict[str, bool] = {}
-
-    async def close_one(worker_id: str) -> None:
-        was_open[worker_id] = await manager.close_worker(worker_id)
-
-    async with trio.open_nursery() as nursery:
-        for worker_id in ids:
-            nursery.start_soon(close_one, worker_id)
-    return was_open
+def _as_if_closed(state: StateDir, ids: Iterable[str]) -> Closing:
+    """What closing would come to."""
+    before = tuple(worker_id for worker_id in ids if state.is_closed(worker_id))
+    return Closing(tuple(worker_id for worker_id in ids if worker_id not in before), before, {})

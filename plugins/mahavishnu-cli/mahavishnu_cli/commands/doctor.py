@@ -9,7 +9,6 @@ import click
 import trio
 
 from mahavishnu_cli import checks, probe
-from mahavishnu_cli.commands.stored import search_storages
 from mahavishnu_cli.options import example, json_option
 from mahavishnu_cli.streams import emit, emit_json
 from mahavishnu_core import WorkerManager
@@ -117,7 +116,7 @@ async def _hear(app: App) -> _Heard:
     kinds = [entry.type for entry in app.catalog.entries if entry.unavailable is None]
 
     async def search() -> None:
-        _, heard.failing_storages = await search_storages(manager, "", 1)
+        _, heard.failing_storages = await manager.search_results("", 1)
 
     async def sweep() -> None:
         heard.swept = await manager.sweep()

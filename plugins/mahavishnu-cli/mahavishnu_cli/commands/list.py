@@ -10,6 +10,7 @@ from mahavishnu_cli.options import example, json_option
 from mahavishnu_cli.streams import complain, emit, emit_json, say
 from mahavishnu_cli.table import table
 from mahavishnu_cli.words import counted, duration
+from mahavishnu_core.damage import damaged_workers
 from mahavishnu_core.report import WorkerReport, report
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def list_workers(start: Start, with_closed: bool, as_json: bool) -> int:
     status, state = start.settle(), start.state
     reports = [report(state, worker, {}) for worker in state.workers(with_closed=with_closed)]
     known = {each.worker_id for each in reports}
-    damaged = list(state.damaged_workers(known=known, with_closed=with_closed))
+    damaged = list(damaged_workers(state, known=known, with_closed=with_closed))
     if damaged:
         complain(f"{counted(len(damaged), 'worker')} cannot be read: see 'mahavishnu doctor'")
     if as_json:

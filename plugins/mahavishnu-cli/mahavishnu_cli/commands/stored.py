@@ -22,7 +22,7 @@ from mahavishnu_core.errors import MissingError, UsageError
 from mahavishnu_core.text import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Sequence
+    from collections.abc import Iterable
 
     from mahavishnu_cli.signals import Interrupts
     from mahavishnu_cli.start import Start
@@ -61,8 +61,11 @@ def search(start: Start, text: str, limit: int, as_json: bool) -> int:
 
     async def body(manager: WorkerManager, _: Interrupts) -> int:
         await manager.recover()
-        found, failures = await search_storages(manager, text, limit + 1)
-        is_cut, found = len(found) > limit, found[:limit]
+        answers, failures = await manager.search_results(text, limit + 1)
+        once: dict[object, WorkerResult] = {}
+        for result in answers:
+            once.setdefault(_known_by(result), result)
+        is_cut, found = len(once) > limit, [*once.values()][:limit]
         print_results(found if as_json else [_shown(each, text) for each in found], style_of(as_json=as_json))
         for storage, reason in failures.items():
             complain(f"storage {storage!r} could not be searched: {reason}")
@@ -84,31 +87,6 @@ def _shown(result: WorkerResult, text: str) -> WorkerResult:
     lines = list(enumerate((result.output or "").split("\n"), cast("int", log["first"])))
     fitting = [(number, line) for number, line in lines if any(word in line.casefold() for word in words)]
     return attrs.evolve(result, output="\n".join(f"{number}: {line}" for number, line in fitting or lines))
-
-
-async def search_storages(
-    manager: WorkerManager, text: str, limit: int
-) -> tuple[list[WorkerResult], dict[str, str]]:
-    """What all storages find, best first, each once; and by name the storages that fail, and why."""
-    engine = manager.engine
-    answers = engine.app.host.all("search_results", engine=engine, text=text, limit=limit)
-    found: dict[str, list[WorkerResult]] = {}
-    failures: dict[str, str] = {}
-
-    async def ask(storage: str, answer: Awaitable[Sequence[WorkerResult]]) -> None:
-        try:
-            found[storage] = list(await answer)
-        except Exception as error:  # noqa: BLE001  # foreign code; the other storages still answer
-            failures[storage] = str(error)
-
-    async with trio.open_nursery() as nursery:
-        for storage, answer in answers:
-            nursery.start_soon(ask, storage, cast("Awaitable[Sequence[WorkerResult]]", answer))
-    once: dict[object, WorkerResult] = {}
-    for storage, _ in answers:
-        for result in found.get(storage, ()):
-            once.setdefault(_known_by(result), result)
-    return list(once.values())[:limit], failures
 
 
 def _known_by(result: WorkerResult) -> object:

@@ -88,25 +88,14 @@ class WorkerTools:
         CLI twin: mahavishnu workers close --all
         """
         manager = self._service.manager
-        closed: list[str] = []
-        failures: list[str] = []
-
-        async def close(worker_id: str) -> None:
-            try:
-                if await manager.close_worker(worker_id):
-                    closed.append(worker_id)
-            except MahavishnuError as error:  # the others are closed all the same
-                failures.append(f"worker {worker_id!r} cannot be closed: {error}")
-
-        async with trio.open_nursery() as nursery:
-            for worker in self._service.state.workers():
-                nursery.start_soon(close, worker.worker_id)
-        if failures:
-            raise MahavishnuError("; ".join([f"{len(closed)} closed", *sorted(failures)]))
+        done = await manager.close_workers(worker.worker_id for worker in self._service.state.workers())
+        if done.failures:
+            failures = [f"worker {each!r} cannot be closed: {error}" for each, error in done.failures.items()]
+            raise MahavishnuError("; ".join([f"{len(done.closed)} closed", *sorted(failures)]))
         swept = await manager.sweep(remove=True)
         return AllClosed(
-            closed=sorted(closed),
-            already_closed=[],
+            closed=list(done.closed),
+            already_closed=list(done.closed_before),
             removed=[Remnant(**attrs.asdict(leftover)) for leftover in swept.leftovers],
             not_swept=list(swept.failures),
         )
