@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mahavishnu_core.manager import WorkerManager
-    from mahavishnu_core.models import JSON, Closing, WorkerResult
+    from mahavishnu_core.models import JSON, WorkerResult
 
 
 class OrchestratorAdapter(ABC):
@@ -78,12 +78,14 @@ class WorkerOrchestratorAdapter(OrchestratorAdapter):
             results = await self.manager.execute_batch(
                 ids, [prompt] * count, timeout_seconds=_seconds(task.get("timeout"))
             )
-        except BaseException:
+        finally:
+            not_closed: dict[str, JSON] = dict.fromkeys(
+                ids, f"it could not be closed within {CLOSE_PATIENCE:g} s"
+            )
             with trio.move_on_after(CLOSE_PATIENCE, shield=True):
-                await self.manager.close_workers(ids)
-            raise
-        closing = await self.manager.close_workers(ids)
-        return _summary(results, repos, closing)
+                closing = await self.manager.close_workers(ids)
+                not_closed = {worker_id: str(error) for worker_id, error in closing.failures.items()}
+        return _summary(results, repos) | {"not_closed": not_closed}
 
     async def get_health(self) -> dict[str, JSON]:
         health = await self.manager.health()
@@ -103,7 +105,7 @@ def _seconds(timeout: JSON) -> float | None:
     return float(timeout)
 
 
-def _summary(results: Sequence[WorkerResult], repos: Sequence[str], closing: Closing) -> dict[str, JSON]:
+def _summary(results: Sequence[WorkerResult], repos: Sequence[str]) -> dict[str, JSON]:
     """All results whole, by worker, with their sums."""
     successful = sum(result.is_success() for result in results)
     failed = len(results) - successful
@@ -118,5 +120,4 @@ def _summary(results: Sequence[WorkerResult], repos: Sequence[str], closing: Clo
         "failed": failed,
         "total_duration": sum(result.duration_seconds for result in results),
         "results": by_worker,
-        "not_closed": {worker_id: str(error) for worker_id, error in closing.failures.items()},
     }

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from mahavishnu_core.dispatch import find_again
-from mahavishnu_core.errors import MahavishnuError, PluginError, StateDirError
+from mahavishnu_core.errors import MahavishnuError, PluginError, not_kept
 from mahavishnu_core.models import Closing
 from mahavishnu_core.task_run import take_up
 
@@ -39,7 +39,9 @@ class Closer:
             except MahavishnuError as error:
                 failures[worker_id] = error
             except OSError as error:
-                failures[worker_id] = StateDirError(f"{error.strerror}: {error.filename!r}")
+                failures[worker_id] = not_kept(error)
+            except Exception as error:  # noqa: BLE001  # of a place's own code
+                failures[worker_id] = PluginError(f"{type(error).__name__}: {error}")
 
         async with trio.open_nursery() as nursery:
             for worker_id in dict.fromkeys(worker_ids):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
@@ -14,7 +13,7 @@ import trio
 
 from mahavishnu_core.debug_log import DebugLog, Entry
 from mahavishnu_core.debugging import debugging, entries_of
-from mahavishnu_core.errors import MahavishnuError, PluginError
+from mahavishnu_core.errors import MahavishnuError, PluginError, not_kept
 from mahavishnu_core.events import Event, TaskEvent
 from mahavishnu_core.host import awaited
 from mahavishnu_core.models import Task, Worker
@@ -212,9 +211,7 @@ def _why_not_written(write: Callable[[], object]) -> str | None:
     try:
         write()
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return "the disk is full: make room, 'mahavishnu workers list' takes it up then"
-        return f"{error.strerror}: {error.filename!r}"
+        return str(not_kept(error))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from mahavishnu_core.text import one_line
@@ -75,6 +76,14 @@ class StateDirError(MahavishnuError):
     """The state directory cannot be written."""
 
     exit_status = 4
+
+
+def not_kept(error: OSError) -> StateDirError:
+    """What the state directory did not take, in one line."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StateDirError("the disk is full: make room, 'mahavishnu workers list' takes it up then")
+    where = "" if error.filename is None else f": {error.filename!r}"
+    return StateDirError(f"{error.strerror or error}{where}")
 
 
 class StorageError(MahavishnuError):

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from mahavishnu_core.errors import StateDirError
+from mahavishnu_core.keeper.kept import was_launched
 from mahavishnu_core.models import JSON, Cause, Exit, Task
 from mahavishnu_core.records import exit_from_json
 
@@ -49,21 +50,28 @@ class LocalRun:
     _asked_to_end: dict[str, JSON] | None = None
     _state: RunState = "queued"
     _exit: Exit | None = None
+    _lost: StateDirError | None = None
     _known: trio.Event = attrs.field(factory=trio.Event)
     _started: trio.Event = attrs.field(factory=trio.Event)
     _ended: trio.Event = attrs.field(factory=trio.Event)
 
     async def state(self) -> RunState:
-        await self._known.wait()
+        """Raises StateDirError where there is no keeper who knows it; so do ``started`` and ``wait``."""
+        await self._wait_for(self._known)
         return self._state
 
     async def started(self) -> None:
-        await self._started.wait()
+        await self._wait_for(self._started)
 
     async def wait(self) -> Exit:
-        await self._ended.wait()
+        await self._wait_for(self._ended)
         assert self._exit is not None  # noqa: S101  # set before the event
         return self._exit
+
+    async def _wait_for(self, event: trio.Event) -> None:
+        await event.wait()
+        if self._lost is not None:
+            raise self._lost
 
     async def end(self, cause: Cause, grace_seconds: float) -> None:
         self._asked_to_end = {
@@ -99,8 +107,13 @@ class LocalRun:
         elif exit_record is not None:
             self._end_with(exit_from_json(exit_record))
 
-    def fail(self, reason: str) -> None:
-        self._end_with(Exit(error=reason))
+    def give_up(self, error: StateDirError) -> None:
+        """No keeper is there to ask: it was never begun, or nobody can say how it goes on."""
+        if self._launch is not None and not was_launched(str(self.task.directory)):
+            self._end_with(Exit(error=str(error)))
+        else:
+            self._lost = error
+            self._wake()
 
     @property
     def is_running(self) -> bool:
@@ -112,6 +125,9 @@ class LocalRun:
 
     def _end_with(self, seen: Exit) -> None:
         self._exit, self._state = seen, "ended"
+        self._wake()
+
+    def _wake(self) -> None:
         self._known.set()
         self._started.set()
         self._ended.set()
@@ -164,22 +180,21 @@ class KeeperLink:
             self._begin_anew()
 
     async def _connect(self) -> trio.SocketStream | None:
-        """A connection, None where there is no keeper to be had: then what has not begun has failed.
+        """A connection, None where there is no keeper to be had: what has not begun has failed then.
 
-        Raises StateDirError where there was none for long, and commands run of which it is to tell.
+        What runs can wait for it a while, and is left to a later engine after that.
         """
         failure: StateDirError | None = None
         try:
             return await connect(self.state_dir)
         except StateDirError as error:
             failure = error
+        is_over = trio.current_time() > self._lost_at + _LOST_PATIENCE
         for task_id, run in list(self._runs.items()):
-            if not run.is_running:
-                run.fail(str(failure))
+            if is_over or not run.is_running:
+                run.give_up(failure)
                 del self._runs[task_id]
         if self._runs:
-            if trio.current_time() > self._lost_at + _LOST_PATIENCE:
-                raise failure
             await trio.sleep(_RETRY)
         return None
 

@@ -14,7 +14,14 @@ from mahavishnu_core.app import App, load_app
 from mahavishnu_core.closing import Closer
 from mahavishnu_core.dispatch import find_again, launch, require_program, spawn_all
 from mahavishnu_core.engine import Engine, Listener, Observer, StorageFailure, open_engine
-from mahavishnu_core.errors import AlreadyGiven, MahavishnuError, PluginError, StateDirError, UsageError
+from mahavishnu_core.errors import (
+    AlreadyGiven,
+    MahavishnuError,
+    PluginError,
+    StateDirError,
+    UsageError,
+    not_kept,
+)
 from mahavishnu_core.health import Health, take_health
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.nesting import require_allowed
@@ -40,8 +47,8 @@ class WorkerManager:
     """Runs workers on one state directory; use it as ``async with WorkerManager() as manager:``.
 
     An error raised in the body of that block comes out wrapped in an ``ExceptionGroup``, as from any Trio
-    nursery. Leaving the block ends the tasks that are still being carried out; those that were submitted
-    go on.
+    nursery. Begin tasks within the block, in nurseries of your own within it: what is begun from outside is
+    not seen to its end once the block is left. Tasks that were submitted go on.
     """
 
     def __init__(self, app: App | None = None, *, max_concurrent: int | None = None) -> None:
@@ -61,10 +68,6 @@ class WorkerManager:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        with trio.move_on_after(CLOSE_PATIENCE, shield=True):
-            for run in [run for run in self._runs.values() if run.is_own]:
-                await run.cancel()
-                await run.closed()
         return await self._stack.__aexit__(kind, error, trace)  # noqa: ASYNC102  # the nursery sees to it
 
     @property
@@ -153,6 +156,8 @@ class WorkerManager:
         the result. Cancelling the caller ends the task.
         """
         run = self._begin(worker_id, prompt, timeout_seconds)
+        if isinstance(run, WorkerResult):
+            return run
         slot = Slot(self._slots, self.engine.limits, run.worker.type.name)
 
         async def begin() -> Run:
@@ -184,9 +189,13 @@ class WorkerManager:
             run = self._begin(worker_id, prompt, timeout_seconds, idempotency_key)
         except AlreadyGiven as known:
             return known.task_id
+        if isinstance(run, WorkerResult):
+            raise PluginError(str(run.error))
         try:
             launched = await launch(self.engine, run.worker, run.task, detached=True)
             await launched.state()
+        except StateDirError:  # nobody can say how far it has come: a later engine finds out
+            raise
         except MahavishnuError as error:
             await run.fail(str(error))
         except BaseException:
@@ -257,7 +266,7 @@ class WorkerManager:
         except MahavishnuError as error:
             return refusal(worker_id, error)
         except OSError as error:
-            return refusal(worker_id, StateDirError(f"{error.strerror}: {error.filename!r}"))
+            return refusal(worker_id, not_kept(error))
 
     async def cancel_tasks(self, grace_seconds: float = TERM_GRACE) -> None:
         """End all tasks that are carried out or followed here; each returns its result to its own caller."""
@@ -270,7 +279,8 @@ class WorkerManager:
         prompt: str,
         timeout_seconds: float | None,
         idempotency_key: str | None = None,
-    ) -> TaskRun:
+    ) -> TaskRun | WorkerResult:
+        """A task as it begins, or the result that it has already. Raises UsageError where there is none."""
         state = self.app.state
         require_allowed(self.app)
         worker = state.worker_for_tasks(worker_id)
@@ -289,8 +299,7 @@ class WorkerManager:
             # without its agent's plugin nothing can be said of the task but this
             metadata: dict[str, JSON] = {"task_id": task.task_id, "reason": "spawn"}
             failed = WorkerResult(worker_id, WorkerStatus.FAILED, error=str(error), metadata=metadata)
-            state.settle(task, failed)
-            raise
+            return state.settle(task, failed)
         return run
 
     # --- reports

@@ -9,7 +9,7 @@ import trio
 
 from mahavishnu_core.dispatch import find_again
 from mahavishnu_core.engine import STATE_DIRECTORY, StorageFailure
-from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.errors import MahavishnuError, not_kept
 from mahavishnu_core.keeper_link import LocalRun
 from mahavishnu_core.output import events_so_far
 from mahavishnu_core.tally import Tally
@@ -46,8 +46,8 @@ async def _take_up(engine: Engine, task: Task, followed: Container[str], slots: 
         except MahavishnuError:  # its plugin or its daemon is not here: later
             return
         except OSError as error:  # what is wrong with its files harms no other
-            reason = f"{error.strerror}: {error.filename!r}"
-            engine.storage_failures.append(StorageFailure(STATE_DIRECTORY, task.task_id, reason))
+            failure = StorageFailure(STATE_DIRECTORY, task.task_id, str(not_kept(error)))
+            engine.storage_failures.append(failure)
 
 
 async def _take_up_one(engine: Engine, worker: Worker, task: Task, followed: Container[str]) -> None:

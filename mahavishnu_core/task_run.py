@@ -48,8 +48,6 @@ class TaskRun:
     status: WorkerStatus
     output: TaskOutput
     result: WorkerResult | None = None
-    is_own: bool = False
-    """Whether this engine carries it out."""
     started_at: float | None = None
     """When the command began, by Trio's clock; None until then."""
     _run: Run | None = None
@@ -68,7 +66,6 @@ class TaskRun:
         ``on_ended`` is called as soon as the command has ended, so that the next can run while this one's
         result is being kept.
         """
-        self.is_own = True
         try:
             ended = await self._run_command(launch)
             return await self._settle(ended, on_ended)

@@ -101,11 +101,15 @@ async def test_name_capabilities_and_health(
 
 @attrs.define(eq=False)
 class Stuck(FakePlace):
-    """Cannot give back what its first worker holds."""
+    """Cannot give back what its first worker holds, and says so at once or never."""
+
+    hangs: bool = False
 
     async def _close(self, worker: Worker) -> None:
         await trio.lowlevel.checkpoint()
         if worker.worker_id == self.spawned[0]:
+            if self.hangs:
+                await trio.sleep_forever()
             raise MissingError("the daemon is down")
         self.closed.append(worker.worker_id)
 
@@ -124,3 +128,16 @@ async def test_a_worker_that_cannot_be_closed_costs_no_result_and_keeps_no_other
         with pytest.raises(MissingError, match="the daemon is down"):
             await manager.close_all()
         assert [report.worker_id for report in manager.monitor_workers()] == place.spawned[:1]
+
+
+async def test_a_place_that_never_comes_to_an_end_of_closing_costs_no_result(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path, repos: list[str]
+) -> None:
+    place = Stuck(nursery, hangs=True)
+    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
+        adapter = WorkerOrchestratorAdapter(manager)
+        summary = await adapter.execute({"prompt": "go", "worker_type": "fake"}, repos)
+    assert (summary["successful"], summary["not_closed"]) == (
+        2,
+        dict.fromkeys(place.spawned, "it could not be closed within 30 s"),
+    )

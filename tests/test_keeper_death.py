@@ -408,6 +408,7 @@ async def test_d1_a_command_that_runs_waits_for_a_keeper_and_one_that_does_not_h
         run = bench.sh(link, "echo up > bell; read _ < gate; echo the end", limit=1)
         waiting = bench.sh(link, "echo never", limit=1)
         await bell.line()
+        await run.started()
         monkeypatch.setattr(keeper_link, "_start_keeper", refuse_first)
         await kill_keeper(bench)
         assert (await waiting.wait()).error == "no process is to be had"
@@ -415,3 +416,31 @@ async def test_d1_a_command_that_runs_waits_for_a_keeper_and_one_that_does_not_h
         ended = await run.wait()
     assert (ended.error, ended.is_known, refusals) == (None, False, [])
     assert (run.task.directory / "stdout.jsonl").read_bytes() == b"the end\n"
+
+
+async def test_what_runs_is_left_to_a_later_engine_where_no_keeper_is_to_be_had(
+    bench, bell, gate, monkeypatch
+):
+    start = keeper_link._start_keeper
+
+    async def refuse(state_dir: Path) -> None:
+        raise StateDirError("no process is to be had")
+
+    monkeypatch.setattr(keeper_link, "_LOST_PATIENCE", 0.5)
+    async with bench.link() as link:
+        run = bench.sh(link, "echo up > bell; read _ < gate; echo the end")
+        await bell.line()
+        await run.started()
+        monkeypatch.setattr(keeper_link, "_start_keeper", refuse)
+        await kill_keeper(bench)
+        with pytest.raises(StateDirError, match="no process is to be had"):
+            await run.wait()
+        with pytest.raises(StateDirError, match="no process is to be had"):
+            await link.watch(run.task).state()
+    assert bench.state.exit(run.task) is None
+    monkeypatch.setattr(keeper_link, "_start_keeper", start)
+    async with bench.link() as link:
+        found = link.watch(run.task)
+        assert await found.state() == "running"
+        gate.let_in()
+        await found.wait()

@@ -454,7 +454,8 @@ async def test_a_worker_whose_plugin_is_gone_fails_in_its_own_place_of_a_batch(
     deaf = Deaf(nursery)
     async with WorkerManager(app_of(tmp_path, fake=deaf)) as manager:
         gone, there = await manager.execute_batch(ids, ["go", "go"])
-    assert (gone.status, gone.worker_id) == (WorkerStatus.FAILED, ids[0])
+        assert await manager.collect_results(ids[:1]) == [gone]
+    assert (gone.status, gone.metadata["reason"]) == (WorkerStatus.FAILED, "spawn")
     assert "'gone'" in str(gone.error)
     assert (there.status, there.output) == (WorkerStatus.COMPLETED, "the answer")
 
@@ -465,23 +466,6 @@ class Deaf(FakePlace):
     @hookimpl
     def parse_progress(self, worker: Worker, task: Task) -> GenericParser | None:
         return GenericParser() if worker.type.agent == "fake" else None
-
-
-async def test_leaving_the_manager_ends_what_others_have_it_carry_out(
-    autojump_clock: MockClock, nursery: trio.Nursery, place: FakePlace, tmp_path: Path
-) -> None:
-    place.script = lambda _: [Hang()]
-    results: list[WorkerResult] = []
-
-    async def carry_out(manager: WorkerManager, worker_id: str) -> None:
-        results.append(await manager.execute_task(worker_id, "go"))
-
-    async with WorkerManager(app_of(tmp_path, fake=place)) as manager:
-        (worker_id,) = await manager.spawn_workers("fake")
-        nursery.start_soon(carry_out, manager, worker_id)
-        await trio.testing.wait_all_tasks_blocked()
-    await trio.testing.wait_all_tasks_blocked()
-    assert [result.status for result in results] == [WorkerStatus.CANCELLED]
 
 
 class Daemonless:

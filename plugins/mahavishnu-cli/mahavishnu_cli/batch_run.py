@@ -11,7 +11,7 @@ import trio
 
 from mahavishnu_cli.streams import complain
 from mahavishnu_core import WorkerResult, WorkerStatus
-from mahavishnu_core.errors import MahavishnuError
+from mahavishnu_core.errors import MahavishnuError, not_kept
 from mahavishnu_core.verdict import refusal
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class BatchRun:
     _plan: Plan
     _default_type: str
     statuses: list[int] = attrs.field(factory=list)
-    """Exit statuses of items that could not even begin."""
+    """Exit statuses of items that could not even begin, and of workers that could not be closed."""
     _turns: dict[str, trio.Lock] = attrs.field(factory=lambda: defaultdict(trio.Lock))
     """Items that name the same worker take turns."""
     _complaints: set[str] = attrs.field(factory=set)
@@ -116,11 +116,16 @@ class BatchRun:
             else:
                 result = await self._spawn_and_execute(item)
         except MahavishnuError as error:
-            self._complain(f"item {item.name}", str(error))
-            self.statuses.append(error.exit_status)
-            result = refusal(item.worker_id or "", error)
+            result = self._refuse(item, error)
+        except OSError as error:
+            result = self._refuse(item, not_kept(error))
         if result is not None:
             self._plan.taken[item.key] = _marked(item, result)
+
+    def _refuse(self, item: Item, error: MahavishnuError) -> WorkerResult:
+        self._complain(f"item {item.name}", str(error))
+        self.statuses.append(error.exit_status)
+        return refusal(item.worker_id or "", error)
 
     def _complain(self, name: str, error: str) -> None:
         """Say once what may well be wrong with every item."""

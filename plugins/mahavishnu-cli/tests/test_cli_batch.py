@@ -373,3 +373,14 @@ def test_a_file_with_the_name_of_standard_input_is_reached_by_its_directory(home
     home.write("-", '{"prompt": "echo file"}\n')
     ran = home.run("workers", "batch", "./-", "-t", "shell", "--json")
     assert [each["output"] for each in ran.json] == ["file"]
+
+
+def test_a_worker_whose_files_somebody_has_replaced_costs_the_other_items_nothing(home):
+    (worker_id,) = home.run("workers", "spawn", "-t", "shell", "--json").json
+    tasks = home.path / f"state/workers/{worker_id}/tasks"
+    tasks.rmdir()
+    tasks.write_text("")
+    items = [{"prompt": "echo hers", "worker_id": worker_id}, {"prompt": "echo mine", "worker_type": "shell"}]
+    ran = home.run("workers", "batch", _batch(home, items), "--json")
+    assert [result["status"] for result in ran.json] == ["failed", "completed"]
+    assert (ran.status, "Not a directory" in ran.err) == (4, True)

@@ -17,7 +17,7 @@ from mahavishnu_cli.options import example, json_option, jsonl_option, repo_opti
 from mahavishnu_cli.progress import on_terminal, open_progress
 from mahavishnu_cli.show import Style, finish, style_of
 from mahavishnu_cli.streams import complain, emit, emit_json, say
-from mahavishnu_core.errors import UsageError
+from mahavishnu_core.errors import MahavishnuError, UsageError
 from mahavishnu_core.verdict import refusal
 
 if TYPE_CHECKING:
@@ -163,13 +163,13 @@ async def _see_through(
     style: Style,
 ) -> int:
     found: dict[str, WorkerResult] = {}
-    refusals: list[UsageError] = []
+    refusals: list[MahavishnuError] = []
     foreground = Foreground(manager, open_progress(manager, len(ids), style, manager.app.secrets), interrupts)
 
     async def job(worker_id: str) -> None:
         try:
             result = await foreground.execute(worker_id, prompt, seconds)
-        except UsageError as error:  # it is busy, say: the others go on
+        except MahavishnuError as error:  # it is busy, say: the others go on
             complain(str(error))
             refusals.append(error)
             found[worker_id] = refusal(worker_id, error)
