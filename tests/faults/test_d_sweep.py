@@ -50,6 +50,7 @@ MADE_BY_ENGINE = {
     "workers",
     "open",
     "workers/ID",
+    "workers/ID/claim.json",
     "workers/ID/tasks",
     "workers/ID/worker.json~",
     "open/ID.1",
