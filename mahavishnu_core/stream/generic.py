@@ -22,6 +22,8 @@ _NO_END = ("function_call", "tool_calls", "tool_use")
 _FAILED = ("cancelled", "canceled", "error", "failed", "failure")
 _CUT = ("content_filter", "length")
 """Reasons to finish with half an answer."""
+_FINE = (None, "success")
+_NO_SUCCESS = ("error", *_CUT)
 _TOOLS = ("tool", "tool_call", "tool_result", "tool_use")
 _OTHERS = ("system", "tool", "user")
 
@@ -57,8 +59,9 @@ class GenericParser(ObjectParser):
         events: list[Event] = []
         if words := _words(turn):
             events += self._say_piece(words) if _is_piece(data, turn) else self._say(words)
-        error = _error(data, turn, words) if _has_failed(data, turn) else ""
-        if _has_ended(data, turn):
+        reason = turn.get("finish_reason") or data.get("finish_reason")
+        error = _error(data, reason, words) if _has_failed(data, reason) else ""
+        if _has_ended(data, reason):
             events += self._finish_message()
             events += self._finish(data, error)
         elif error:
@@ -110,34 +113,29 @@ def _is_piece(data: dict[str, JSON], turn: dict[str, JSON]) -> bool:
     return "delta" in turn or data.get("done") is False or turn.get("finish_reason", "") is None
 
 
-def _has_ended(data: dict[str, JSON], turn: dict[str, JSON]) -> bool:
+def _has_ended(data: dict[str, JSON], reason: JSON) -> bool:
     kind = data.get("type")
-    is_completed = data.get("status") == "completed" and kind not in _TOOLS
-    if data.get("done") is True or is_completed or kind in _END_TYPES:
+    if kind in _END_TYPES or data.get("done") is True:
         return True
-    reason = _finish_reason(data, turn)
+    if data.get("status") == "completed" and kind not in _TOOLS:
+        return True
     return bool(reason) and reason not in _NO_END
 
 
-def _finish_reason(data: dict[str, JSON], turn: dict[str, JSON]) -> JSON:
-    return turn.get("finish_reason") or data.get("finish_reason")
-
-
-def _has_failed(data: dict[str, JSON], turn: dict[str, JSON]) -> bool:
+def _has_failed(data: dict[str, JSON], reason: JSON) -> bool:
     subtype = data.get("subtype")
     return (
         data.get("is_error") is True
         or data.get("success") is False
         or bool(data.get("error"))
         or data.get("type") == "error"
-        or data.get("status") in _FAILED
-        or _finish_reason(data, turn) in ("error", *_CUT)
-        or (isinstance(subtype, str) and subtype.startswith(_FAILED))
+        or ("status" in data and data["status"] in _FAILED)
+        or (reason is not None and reason in _NO_SUCCESS)
+        or (subtype not in _FINE and isinstance(subtype, str) and subtype.startswith(_FAILED))
     )
 
 
-def _error(data: dict[str, JSON], turn: dict[str, JSON], words: str) -> str:
-    reason = _finish_reason(data, turn)
+def _error(data: dict[str, JSON], reason: JSON, words: str) -> str:
     if reason in _CUT:
         return f"the answer is cut short: finish_reason {reason!r}"
     told = (_message(data.get("error")), _message(data.get("message")), _flat(data.get("result")), words)
