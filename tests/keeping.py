@@ -16,7 +16,7 @@ import mahavishnu_core
 from mahavishnu_core.keeper.spawn import Launch
 from mahavishnu_core.keeper_link import KeeperLink, LocalRun, open_keeper
 from mahavishnu_core.models import Exit, Task, Worker, WorkerType, utc_now
-from mahavishnu_core.testing.processes import keepers
+from mahavishnu_core.testing.processes import gone, keepers
 
 if TYPE_CHECKING:
     from mahavishnu_core.state import StateDir
@@ -139,6 +139,15 @@ class Bench:
 
     async def run_sh(self, script: str, **more: object) -> Done:
         return await self.run(SHELL, "-c", script, **more)
+
+    async def run_alone(self, bell: Fifo, script: str, **more: object) -> Exit:
+        """How a command ends that tells its pid by the bell, and whose engine leaves then."""
+        async with self.link() as link:
+            run = self.sh(link, script, **more)
+            pid = int(await bell.line())
+        await gone(pid)
+        async with self.link() as link:
+            return await link.watch(run.task).wait()
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[KeeperLink]:

@@ -283,12 +283,7 @@ async def test_a_command_that_ends_just_before_it_is_ended_has_ended_by_itself(b
 
 
 async def test_the_deadline_holds_when_no_engine_is_there(bench, bell):
-    async with bench.link() as link:
-        run = bench.sh(link, "echo $$ > bell; exec sleep 60", timeout=0.3)
-        pid = int(await bell.line())
-    await gone(pid)
-    async with bench.link() as link:
-        ended = await link.watch(run.task).wait()
+    ended = await bench.run_alone(bell, "echo $$ > bell; exec sleep 60", timeout=0.3)
     assert (ended.signal, ended.cause) == ("SIGTERM", "wall")
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from mahavishnu_core.keeper.output import CLOSED_GRACE, OUTPUT_LIMIT, STOPPED, Output
-from mahavishnu_core.testing.processes import gone
 
 
 def nobody() -> tuple[int, ...]:
@@ -155,12 +154,7 @@ def test_of_a_process_that_shows_no_files_it_is_not_said_that_it_has_closed_them
 
 
 async def test_silence_ends_a_command_when_no_engine_is_there(bench, bell):
-    async with bench.link() as link:
-        run = bench.sh(link, "echo up; echo $$ > bell; exec sleep 60", idle=0.4)
-        pid = int(await bell.line())
-    await gone(pid)
-    async with bench.link() as link:
-        ended = await link.watch(run.task).wait()
+    ended = await bench.run_alone(bell, "echo up; echo $$ > bell; exec sleep 60", idle=0.4)
     assert (ended.signal, ended.cause) == ("SIGTERM", "idle")
     assert 0.4 <= ended.duration_seconds < 5
 
@@ -169,12 +163,7 @@ async def test_a_flood_is_ended_when_no_engine_is_there(bench, bell):
     await bench.start_keeper(
         "import mahavishnu_core.keeper.output as output; output.OUTPUT_LIMIT = 1_000_000"
     )
-    async with bench.link() as link:
-        run = bench.sh(link, "echo $$ > bell; exec yes")
-        pid = int(await bell.line())
-    await gone(pid)
-    async with bench.link() as link:
-        ended = await link.watch(run.task).wait()
+    ended = await bench.run_alone(bell, "echo $$ > bell; exec yes")
     assert (ended.signal, ended.cause) == ("SIGTERM", "output_limit")
 
 
