@@ -7,8 +7,6 @@ import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from mahavishnu_core.keeper.cgroup import remove
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -52,8 +50,11 @@ def spawn(launch: Launch, groups: ControlGroups | None) -> tuple[int, str | None
 
     Raises OSError when it cannot be started; then nothing is left of the attempt.
     """
-    with _standing_in(launch, groups) as group:
-        return _spawn(launch), group
+    if groups is not None:
+        groups.prepare()
+    with _standing_in(launch):
+        pid = _spawn(launch)
+    return pid, groups.give() if groups is not None else None
 
 
 def _spawn(launch: Launch) -> int:
@@ -84,24 +85,17 @@ def _spawn(launch: Launch) -> int:
 
 
 @contextmanager
-def _standing_in(launch: Launch, groups: ControlGroups | None) -> Iterator[str | None]:
-    """Take on a command's directory, umask and control group: posix_spawn has no way to set them.
+def _standing_in(launch: Launch) -> Iterator[None]:
+    """Take on a command's directory and umask: posix_spawn has no way to set them.
 
-    That is safe since the keeper has one thread. Gives the path of the control group.
+    That is safe since the keeper has one thread.
     """
     home = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
-    group = groups.enter(launch.task_id) if groups else None
-    is_started = False
     try:
         os.chdir(launch.cwd)
         os.umask(launch.umask)
-        yield group
-        is_started = True
+        yield
     finally:
         os.umask(0o077)
         os.fchdir(home)
         os.close(home)
-        if groups:
-            groups.leave()
-        if group and not is_started:
-            remove(group)

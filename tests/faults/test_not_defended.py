@@ -153,7 +153,7 @@ def test_after_the_keeper_was_killed_what_hides_is_not_found(site: Site, are_gro
         hidden = int(bell.read_text())
         try:
             if are_groups:
-                (group_of(own).with_name("keeper") / "cgroup.procs").write_text(str(hidden))
+                (aside_of(group_of(own)) / "cgroup.procs").write_text(str(hidden))
             (keeper,) = keepers(site.state)
             os.kill(keeper.pid, signal.SIGKILL)
         except BaseException:
@@ -175,7 +175,7 @@ def test_what_hides_and_goes_to_the_control_group_of_another_task_lives_as_long_
 
 def test_what_hides_and_goes_to_any_other_control_group_is_ended_and_not_named(site: Site) -> None:
     with beside(site) as other:
-        hidden, result = leave_hidden(site, move=group_of(other).with_name("keeper"))
+        hidden, result = leave_hidden(site, move=aside_of(group_of(other)))
         assert warnings(result) == []
         assert wait_until_gone(lambda: found(hidden), CLEAN_WITHIN) == []
 
@@ -227,6 +227,13 @@ def group_of(directory: Path) -> Path:
     if group is None:
         cannot("this machine gives us no control groups")
     return Path(group)
+
+
+def aside_of(group: Path) -> Path:
+    """A control group of the same keeper that is no task's."""
+    aside = group.with_name("aside")
+    aside.mkdir()
+    return aside
 
 
 def found(pid: int) -> list[Process]:
