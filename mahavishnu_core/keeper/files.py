@@ -41,10 +41,7 @@ def open_plain(path: str) -> int:
 def read_record(path: str) -> dict[str, Any] | None:
     """The JSON object in a file; None where there is none, as in what a power cut has left."""
     try:
-        with open(open_plain(path), "rb") as file:
-            if os.fstat(file.fileno()).st_size > _LARGEST_RECORD:
-                return None
-            found = json.loads(file.read())
+        found = json.loads(_read_plain(path))
     except (FileNotFoundError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -53,8 +50,12 @@ def read_record(path: str) -> dict[str, Any] | None:
 def create(path: str, content: bytes) -> None:
     """Write a file that must not be there yet. Raises FileExistsError."""
     descriptor = os.open(path, _CREATE | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    try:
+        written = os.write(descriptor, content)
+        while written < len(content):  # a disk that is nearly full takes a part, and says so the next time
+            written += os.write(descriptor, content[written:])
+    finally:
+        os.close(descriptor)
 
 
 def publish(path: str, record: Mapping[str, object], *, first_only: bool = False) -> None:
@@ -62,13 +63,15 @@ def publish(path: str, record: Mapping[str, object], *, first_only: bool = False
     temporary = _beside(path)
     try:
         create(temporary, json.dumps(record).encode())
-        if first_only:
-            os.link(temporary, path)
-        else:
+        if not first_only:
             _put(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):  # it was renamed
+            return
+        os.link(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
             os.unlink(temporary)
+        raise
+    os.unlink(temporary)
 
 
 def touch(path: str) -> None:
@@ -81,6 +84,21 @@ def names(directory: str) -> list[str]:
         return [name for name in os.listdir(directory) if name[0] != "."]
     except FileNotFoundError:
         return []
+
+
+def _read_plain(path: str) -> bytes:
+    """What is in a file. Raises FileNotFoundError as ``open_plain``, ValueError where it is too much."""
+    descriptor = open_plain(path)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size > _LARGEST_RECORD:
+            raise ValueError("it is larger than any record of ours")
+        content = os.read(descriptor, size + 1)
+        while piece := os.read(descriptor, size + 1):
+            content += piece
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def _put(temporary: str, path: str) -> None:
