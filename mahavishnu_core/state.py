@@ -42,7 +42,7 @@ from mahavishnu_core.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,99}")
@@ -179,8 +179,9 @@ class StateDir:
         Raises WorkerBusy while the last one has not ended, and AlreadyGiven for a key that was used before.
         """
         # first of all: whoever is faster, from here on, takes the number that we would
-        number = max(map(_number, self.task_ids(worker.worker_id)), default=0) + 1
-        last = self.last_task(worker.worker_id)
+        given = self.task_ids(worker.worker_id)
+        number = _number(given[-1]) + 1 if given else 1
+        last = self._latest(given)
         self.refuse_known(worker.worker_id, idempotency_key)
         result = self.result(last) if last else None
         if last is not None and result is None:
@@ -252,25 +253,29 @@ class StateDir:
 
     def tasks(self, worker_id: str) -> list[Task]:
         """The tasks of a worker in the order in which they were given; a damaged one is none."""
-        return list(reversed([*self._newest_first(worker_id)]))
+        return [*self._readable(self.task_ids(worker_id))]
 
     def last_task(self, worker_id: str) -> Task | None:
-        return next(self._newest_first(worker_id), None)
+        return self._latest(self.task_ids(worker_id))
 
     def task_named(self, name: str) -> Task | None:
         """The task of that id, or the latest of that worker. Raises UnknownTask, UnknownWorker."""
         return self.task(name) if _is_task(name) else self.last_task(self.worker(name).worker_id)
 
-    def _newest_first(self, worker_id: str) -> Iterator[Task]:
-        for task_id in sorted(self.task_ids(worker_id), key=_number, reverse=True):
+    def _latest(self, task_ids: Sequence[str]) -> Task | None:
+        return next(self._readable(reversed(task_ids)), None)
+
+    def _readable(self, task_ids: Iterable[str]) -> Iterator[Task]:
+        for task_id in task_ids:
             with suppress(UnknownTask):  # a power cut has emptied its file
                 yield self.task(task_id)
 
     def task_ids(self, worker_id: str) -> list[str]:
-        """The tasks that a worker's directory has; what else somebody has put there is none."""
+        """The tasks that a worker's directory has, oldest first; what else somebody has put there is none."""
         form = re.compile(rf"{re.escape(worker_id)}\.[0-9]{{1,9}}")
         with suppress(NotADirectoryError):
-            return [name for name in names(self._tasks_dir(worker_id)) if form.fullmatch(name)]
+            found = names(self._tasks_dir(worker_id))
+            return sorted(filter(form.fullmatch, found), key=_number)
         return []
 
     def open_tasks(self) -> Iterator[Task]:

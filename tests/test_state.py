@@ -246,15 +246,15 @@ def test_of_many_who_give_a_worker_a_task_at_once_one_succeeds(state):
 
 
 def test_one_who_is_faster_after_we_have_looked_has_the_worker(state, monkeypatch):
-    worker, look = add_worker(state), StateDir.last_task
+    worker, look = add_worker(state), StateDir.task_ids
 
-    def look_and_be_slow(self: StateDir, worker_id: str) -> Task | None:
+    def look_and_be_slow(self: StateDir, worker_id: str) -> list[str]:
         found = look(self, worker_id)
         monkeypatch.undo()
         state.add_task(worker, "faster", 300)
         return found
 
-    monkeypatch.setattr(StateDir, "last_task", look_and_be_slow)
+    monkeypatch.setattr(StateDir, "task_ids", look_and_be_slow)
     with pytest.raises(WorkerBusy):
         state.add_task(worker, "slower", 300)
     assert [task.prompt for task in state.tasks(worker.worker_id)] == ["faster"]
