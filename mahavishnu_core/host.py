@@ -67,6 +67,7 @@ class Host:
         """Parts of the core itself: they are not watched."""
         self._cut: dict[tuple[str, str], str] = {}
         """Plugins that are not asked a hook any more, with the hook: why."""
+        self._watches: dict[tuple[str, str], Watch] = {}
 
     def load(self, entry: EntryPoint) -> None:
         """Take a plugin in, or note why not. Its code is foreign: anything may come."""
@@ -202,12 +203,18 @@ class Host:
         name = implementation.plugin_name
         if name in self._own:
             return call(implementation, arguments)
-        source = self.distribution(name)
         if (name, hook) in self._cut:
-            raise HookBlocked(name, source, hook, self._cut[name, hook])
-        watch = Watch(name, source, hook, HOOK_LIMIT, self.note, partial(self.cut_off, name, hook))
+            raise HookBlocked(name, self.distribution(name), hook, self._cut[name, hook])
+        watch = self._watches.get((name, hook)) or self._watch_for(name, hook)
         answer = watch.run(partial(call, implementation, arguments))
         return WatchedAwaitable(answer, watch) if isinstance(answer, Awaitable) else answer
+
+    def _watch_for(self, name: str, hook: str) -> Watch:
+        watch = Watch(
+            name, self.distribution(name), hook, HOOK_LIMIT, self.note, partial(self.cut_off, name, hook)
+        )
+        self._watches[name, hook] = watch
+        return watch
 
     def _take_in(self, entry: EntryPoint) -> str | None:
         """Import and register a plugin; why it cannot take part, if it cannot."""
