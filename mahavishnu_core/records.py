@@ -63,6 +63,8 @@ _METADATA: Kinds = {
     "log": (dict, type(None)),
 }
 """Of a result those values with which we reckon."""
+_ABSENT: JSON = cast("JSON", object())
+"""Of no kind."""
 _ENGINE: Kinds = {"pid": int, "start_time": int, "boot_id": str}
 _EXIT: Kinds = {
     "exit_code": (int, type(None)),
@@ -149,9 +151,9 @@ def _whole(data: Mapping[str, JSON], kinds: Kinds) -> dict[str, JSON]:
 def _fitting(data: Mapping[str, JSON], kinds: Kinds) -> dict[str, JSON]:
     """Those of the values that are of the right kind."""
     return {
-        name: data[name]
+        name: value
         for name, kind in kinds.items()
-        if name in data and isinstance(data[name], kind) and _is_plain_list(data[name])
+        if isinstance(value := data.get(name, _ABSENT), kind) and _is_plain_list(value)
     }
 
 

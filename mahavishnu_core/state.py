@@ -27,7 +27,7 @@ from mahavishnu_core.errors import (
     UsageError,
     WorkerBusy,
 )
-from mahavishnu_core.keeper.files import create, names, publish, read_record, touch
+from mahavishnu_core.keeper.files import create, is_directory, names, publish, read_record, touch
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.records import (
     Damaged,
@@ -353,7 +353,7 @@ class StateDir:
 
     def mark_stored(self, task: Task, storage: str) -> None:
         directory = f"{task.directory}/stored"
-        if not os.path.isdir(directory) or os.path.islink(directory):  # a command has made something of it
+        if not is_directory(directory):  # a command has made something of it
             with suppress(FileNotFoundError):
                 os.unlink(directory)
             os.mkdir(directory, 0o700)

@@ -78,6 +78,14 @@ def touch(path: str) -> None:
     os.close(os.open(path, _CREATE, 0o600))
 
 
+def is_directory(path: str) -> bool:
+    """Whether there is one, and no link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
 def names(directory: str) -> list[str]:
     """What is in a directory, hidden entries left out; nothing where it is not there."""
     try:
