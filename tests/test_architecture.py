@@ -58,16 +58,17 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def imports(path: Path) -> Iterator[Import]:
+@cache
+def imports(path: Path) -> list[Import]:
     """Every import of a file, wherever in it."""
+    found, file = [], path.relative_to(ROOT)
     for node in ast.walk(parse(path)):
-        place = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Import):
-            yield from (Import(place, alias.name, "") for alias in node.names)
+            found += [Import(f"{file}:{node.lineno}", alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (
-                Import(place, "." * node.level + (node.module or ""), alias.name) for alias in node.names
-            )
+            module = "." * node.level + (node.module or "")
+            found += [Import(f"{file}:{node.lineno}", module, alias.name) for alias in node.names]
+    return found
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

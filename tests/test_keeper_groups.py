@@ -32,6 +32,7 @@ async def test_a_command_is_born_in_a_group_of_its_own_and_the_keeper_is_in_none
         runs = [bench.sh(link, "cat /proc/self/cgroup; read _ < gate") for _ in range(2)]
         for run in runs:
             await run.started()
+        await bench.sh(link, "exit 0").wait()  # it has gone on from where it started them
         groups = [group_of(bench, run.task.task_id) for run in runs]
         members = {group: (group / "cgroup.procs").read_text().split() for group in groups}
         keeper = str(bench.keeper())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -49,6 +50,7 @@ class Shown:
     """From the root of the repository."""
 
 
+@cache
 def shown() -> list[Shown]:
     """All tests that are named after rows, in the order of their files."""
     return [each for path in _files() for each in _in(path)]
