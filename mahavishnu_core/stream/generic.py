@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _MAX_TEXT = 16 * 1024 * 1024
 _SPEAKING = frozenset(["content", "delta", "message", "result", "text"])
 _MARKING = frozenset(["choices", "done", "error", "finish_reason", "status"])
+_TELLING = _SPEAKING | _MARKING
 _END_TYPES = ("completion", "done", "result")
 _MARKING_TYPES = (*_END_TYPES, "error")
 # a turn that ends with the use of a tool is not the last one
@@ -42,9 +43,12 @@ class GenericParser(ObjectParser):
         self._error = ""
 
     def read(self, data: dict[str, JSON]) -> Iterable[Event]:
-        if data.get("type") in _MARKING_TYPES or not _MARKING.isdisjoint(data):
+        is_marked = data.get("type") in _MARKING_TYPES
+        if not is_marked and _TELLING.isdisjoint(data):  # as most are
+            return (Raw(data),)
+        if is_marked or not _MARKING.isdisjoint(data):
             return self._read_marked(data) or (Raw(data),)
-        if _SPEAKING.isdisjoint(data) or not (words := _words(data) or _flat(data.get("result"))):
+        if not (words := _words(data) or _flat(data.get("result"))):
             return (Raw(data),)
         return self._say_piece(words) if "delta" in data else self._say(words)
 
@@ -164,6 +168,6 @@ def _words(turn: dict[str, JSON]) -> str:
 
 def _flat(content: JSON) -> str:
     if isinstance(content, list):
-        blocks = [block for block in content if isinstance(block, dict)]
-        return "\n".join([text for block in blocks if isinstance(text := block.get("text"), str)])
+        texts = [block.get("text") for block in content if isinstance(block, dict)]
+        return "\n".join([text for text in texts if isinstance(text, str)])
     return content if isinstance(content, str) else ""

@@ -64,7 +64,8 @@ class StreamJsonParser(ObjectParser):
             return self._wordless_piece(data)
         if not isinstance(words, str):
             return self._wordless_piece(data)
-        return (Text(words, True, fields.text(data, "parent_tool_use_id")),)
+        parent = data.get("parent_tool_use_id")
+        return (Text(words, True, parent if isinstance(parent, str) else None),)
 
     def _wordless_piece(self, data: dict[str, JSON]) -> Iterable[Event]:
         event = data.get("event")
@@ -105,6 +106,8 @@ class StreamJsonParser(ObjectParser):
 
     def denials(self, data: dict[str, JSON]) -> list[Event]:
         """The tools that a ``result`` says were refused, but for those that were told of when it happened."""
+        if not data.get("permission_denials"):  # nearly always
+            return []
         refused = fields.records(data, "permission_denials")
         return [event for denial in refused for event in self.denied(denial, "not permitted")]
 
