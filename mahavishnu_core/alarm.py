@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -41,7 +40,8 @@ class Alarm:
         self._looks_at = inf
         """When the thread looks at ``due`` next, unless it is woken."""
         self._thread: threading.Thread | None = None
-        self._calls: SimpleQueue[None] = SimpleQueue()
+        self._bell = threading.Lock()
+        """Free when the thread is to look anew. A signal handler may free it in the midst of anything."""
         self._is_sent = False
         """Whether a signal is on its way, or was lost."""
         self._sent_at = -inf
@@ -70,7 +70,8 @@ class Alarm:
                 self._thread.start()
             except RuntimeError:  # no thread is to be had: it does without an alarm
                 self._looks_at = -inf
-        self._calls.put(None)  # which a signal handler may do in the midst of it
+        with suppress(RuntimeError):  # it is free already
+            self._bell.release()
 
     def _look_on(self) -> None:
         while True:
@@ -80,8 +81,7 @@ class Alarm:
             left = due - monotonic()
             if left <= 0:
                 self._send()
-            with suppress(Empty):
-                self._calls.get(timeout=None if left == inf else max(left, _AGAIN))
+            self._bell.acquire(timeout=-1 if left == inf else min(max(left, _AGAIN), threading.TIMEOUT_MAX))
 
     def _send(self) -> None:
         now = monotonic()

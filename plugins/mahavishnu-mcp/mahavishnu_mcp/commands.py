@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -63,7 +62,7 @@ the one that is made on the first start and kept in mcp-token in the state direc
     "--root",
     "roots",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     metavar="DIR",
     help="Workers may work in this directory and those below it; may be repeated. Default: the current one.",
 )
@@ -74,7 +73,7 @@ def serve(
     host: str,
     port: int,
     allowed_hosts: tuple[str, ...],
-    roots: tuple[Path, ...],
+    roots: tuple[str, ...],
 ) -> int:
     """Serve MCP until the client leaves, or a signal comes.
 
@@ -83,11 +82,13 @@ def serve(
     if transport == "stdio":
         _refuse_addresses(click.get_current_context())
     start.settings  # noqa: B018  # its warnings are told before the protocol begins
+    from pathlib import Path  # the help of all commands need not wait for it
+
     with _uncollected():
         from mahavishnu_mcp.serve import serve_http, serve_stdio
         from mahavishnu_mcp.service import Roots
 
-    allowed = Roots.of(roots or (Path.cwd(),))
+    allowed = Roots.of([Path(root) for root in roots] or [Path.cwd()])
     if transport == "stdio":
         return serve_stdio(start.app, allowed)
     from mahavishnu_mcp.http import Address
