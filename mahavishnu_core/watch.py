@@ -3,21 +3,22 @@
 An alarm (``SIGALRM``) goes off at half the limit and at the limit. The first one only names, since on an
 overloaded machine, or after a stop, a healthy call may stall for a second. The second one raises in the
 plugin's own code. Both work in the main thread alone: elsewhere a call can only be left alone, and is. A
-program that handles the alarm itself does without the watch.
+program that uses the alarm itself keeps it, and does without the watch.
 
 What a plugin raises to end programs (``SystemExit`` and all else that is no ``Exception``) ends its own call.
 """
 
 from __future__ import annotations
 
+# `signal` wraps this in enums: half a millisecond of every start, two microseconds of every call
+import _signal  # type: ignore[import-not-found]
+import threading
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
-from math import inf
 from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from mahavishnu_core.alarm import Alarm
 from mahavishnu_core.errors import PluginError, leaves
 from mahavishnu_core.exits import is_exit, parted
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LATE = 0.1
+"""Seconds after the last watch in which an alarm may still be one of ours, by way of another thread."""
 _CALLERS = {f"mahavishnu_core.{name}" for name in ("watch", "host", "entry_points", "output", "observers")}
 """Modules that call plugins: what called them is not the plugin's doing."""
 
@@ -87,7 +90,7 @@ class Watch:
         nursery waits for its children, it is not abandoned half-way.
         """
         try:
-            return self._run_in_time(call, is_step) if _alarm.is_ours() else call()
+            return self._run_in_time(call, is_step) if _takes_alarms() else call()
         except Exception:
             raise
         except BaseException as error:  # noqa: ASYNC103  # Cancelled passes
@@ -100,11 +103,15 @@ class Watch:
             raise BaseExceptionGroup("raised at once", both) from error  # noqa: ASYNC104
 
     def _run_in_time(self, call: Callable[[], T], is_step: bool) -> T:
-        global _innermost
-        outer = _innermost
-        _innermost = this = _Call(self)
-        _alarm.set(this.due)
+        global _innermost, _idle_since
+        # one that is over is there where a signal has raised something as it ended
+        outer = None if _innermost is None or _innermost.is_over else _innermost
+        if outer is None and _signal.getitimer(_signal.ITIMER_REAL)[0]:  # the program's own timer
+            return call()
+        this, began, left = _Call(self), monotonic(), 0.0
         try:
+            _innermost = this
+            left, _ = _signal.setitimer(_signal.ITIMER_REAL, this.step)
             try:
                 answer = call()
             finally:
@@ -115,8 +122,10 @@ class Watch:
                 raise
             raise self._interrupted() from error  # noqa: ASYNC104  # Cancelled has passed above
         finally:
-            _innermost = outer
-            _alarm.set(inf if outer is None else outer.due)  # which has used a part of its time here
+            _signal.setitimer(_signal.ITIMER_REAL, 0)
+            _innermost, _idle_since = outer, monotonic()
+            if outer is not None:  # it has its own limit, and has used a part of it here
+                _signal.setitimer(_signal.ITIMER_REAL, max(left - (_idle_since - began), 0.001))
         if this.is_interrupted:  # and has swallowed it
             blocked = self._interrupted()
             if not is_step:
@@ -199,17 +208,17 @@ class _Interrupt(BaseException):
 
 
 class _Call:
-    """One call under watch. It is overdue after a step, and again a whole step after each alarm.
+    """One call under watch. Its alarm goes off once, and is set anew for a whole step each time.
 
-    So a stop of the whole process brings no interrupt closer.
+    So a stop of the whole process, in which several alarms would become one, brings no interrupt closer.
     """
 
-    __slots__ = ("_alarms", "_watch", "due", "is_over")
+    __slots__ = ("_alarms", "_watch", "is_over", "step")
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._alarms = 0
-        self.due = monotonic() + watch.limit / 2
+        self.step = watch.limit / 2
         self.is_over = False
         """Whether an alarm would hit our own code instead of the plugin's."""
 
@@ -218,12 +227,10 @@ class _Call:
         return self._alarms > 1
 
     def alarm(self, frame: FrameType | None) -> None:
-        now = monotonic()
-        if self.is_over or now < self.due:  # it was for one that has just ended
+        if self.is_over:
             return
         self._alarms += 1
-        self.due = now + self._watch.limit / 2
-        _alarm.set(self.due)
+        _signal.setitimer(_signal.ITIMER_REAL, self.step)
         if self.is_interrupted:
             raise _Interrupt
         self._watch.name(frame)
@@ -236,10 +243,24 @@ class _Call:
         return isinstance(error, _Interrupt) or (self.is_interrupted and is_plugins)
 
 
-def _ring(frame: FrameType | None) -> None:
+_innermost: _Call | None = None
+_idle_since = monotonic()
+
+
+def _takes_alarms() -> bool:
+    """Whether alarms come to us, in this thread; where nobody has claimed them they do from now on."""
+    if threading.get_ident() != threading.main_thread().ident:
+        return False
+    handler = _signal.getsignal(_signal.SIGALRM)
+    if handler == _signal.SIG_DFL:
+        _signal.signal(_signal.SIGALRM, _on_alarm)
+        return True
+    return handler is _on_alarm
+
+
+def _on_alarm(number: int, frame: FrameType | None) -> None:
     if _innermost is not None:
         _innermost.alarm(frame)
-
-
-_innermost: _Call | None = None
-_alarm = Alarm(_ring)
+    elif monotonic() - _idle_since > _LATE:  # the program's own: it means what it meant without us
+        _signal.signal(number, _signal.SIG_DFL)
+        _signal.raise_signal(number)

@@ -32,7 +32,6 @@ async def test_a_command_is_born_in_a_group_of_its_own_and_the_keeper_is_in_none
         runs = [bench.sh(link, "cat /proc/self/cgroup; read _ < gate") for _ in range(2)]
         for run in runs:
             await run.started()
-        await bench.sh(link, "exit 0").wait()  # it has gone on from where it started them
         groups = [group_of(bench, run.task.task_id) for run in runs]
         members = {group: (group / "cgroup.procs").read_text().split() for group in groups}
         keeper = str(bench.keeper())
@@ -67,24 +66,43 @@ import os, sys
 sys.path.append(sys.argv[1])
 from mahavishnu_core.keeper.cgroup import members, open_groups
 groups = open_groups()
-groups.prepare()
-first = groups.give()
-most = open(os.path.join(os.path.dirname(first), "cgroup.max.descendants"), "w")
+base = os.path.dirname(first := groups.give())
+most = open(f"{base}/cgroup.max.descendants", "w")
 print(1, file=most, flush=True)
-groups.prepare()
-print(members(first), groups.give())
-print(2, file=most, flush=True)
-groups.prepare()
-print(groups.give() in (None, first))
+second = groups.give()
+print(members(first), members(second), groups.give(), groups.give())
+print(100, file=most, flush=True)
+print(groups.give(), groups.give() in (None, first, second))
 groups.close()
-print(os.path.exists(os.path.dirname(first)))
+print(os.path.exists(base))
 """
 
 
 def test_where_no_more_groups_are_to_be_had_the_keeper_leaves_that_of_a_command_all_the_same():
     words = [sys.executable, "-I", "-S", "-c", SHORT, str(HOME)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[] None", "False", "False"]
+    assert done.stdout.splitlines() == ["[] [] None None", "None False", "False"]
+
+
+STUCK = """
+import os, sys
+sys.path.append(sys.argv[1])
+from mahavishnu_core.keeper import cgroup
+groups = cgroup.open_groups()
+write, cgroup._write = cgroup._write, lambda path, text: 1 / 0 if "procs" not in path else fail()
+def fail():
+    raise OSError(23, "too many open files")
+print(groups.give())
+cgroup._write = write
+print(groups.give(), cgroup.members(groups.give()))
+groups.close()
+"""
+
+
+def test_a_group_that_the_keeper_cannot_leave_is_no_commands():
+    words = [sys.executable, "-I", "-S", "-c", STUCK, str(HOME)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["None", "None []"]
 
 
 async def test_the_groups_of_a_killed_keeper_are_cleared_away_by_a_later_one(bench):

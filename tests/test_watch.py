@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ import pytest
 import trio
 
 from mahavishnu_core import WorkerManager, WorkerStatus, hookimpl
-from mahavishnu_core import alarm as alarm_module
 from mahavishnu_core import host as host_module
 from mahavishnu_core import watch as watch_module
 from mahavishnu_core.app import App
@@ -26,6 +24,7 @@ from mahavishnu_core.events import Text
 from mahavishnu_core.host import awaited, load_plugins
 from mahavishnu_core.models import Exit
 from mahavishnu_core.stream.allowance import MOST
+from mahavishnu_core.watch import Watch
 from tests.fakes import FakePlace, FakeStorage, app_of, hosts
 from tests.installed import opened
 
@@ -38,10 +37,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Short limits, and the alarm as it was."""
     before = signal.getsignal(signal.SIGALRM)
     monkeypatch.setattr(host_module, "HOOK_LIMIT", LIMIT)
-    # one that was under way when the test before took the handler away
-    monkeypatch.setattr(watch_module._alarm, "_is_sent", False)
     yield
-    assert watch_module._alarm.due == math.inf
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     signal.signal(signal.SIGALRM, before)
 
 
@@ -166,9 +163,8 @@ def test_a_programs_own_handler_is_left_alone() -> None:
 def test_a_programs_own_timer_goes_on() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, 100)
-    host = hosts(a=lambda: [signal.getitimer(signal.ITIMER_REAL)[0] > 90], bad=sleeps)
+    host = hosts(a=lambda: [signal.getitimer(signal.ITIMER_REAL)[0] > 90])
     assert host.all("worker_types") == [("a", [True])]
-    assert [refused.name for refused in host.refused] == ["bad"]
     assert signal.setitimer(signal.ITIMER_REAL, 0)[0] > 90
 
 
@@ -177,6 +173,7 @@ def test_a_programs_own_alarm_ends_it_as_it_would_without_us() -> None:
         import signal, time
         from mahavishnu_core import watch
         watch.Watch("a", "b", "c", 1.0, print).run(int)
+        watch._LATE = 0.0
         signal.setitimer(signal.ITIMER_REAL, 0.01)
         time.sleep(60)
     """
@@ -388,42 +385,57 @@ async def test_tasks_go_on_beside_a_storage_that_blocks(nursery: trio.Nursery, t
     assert [plugin.hook for plugin in app.host.refused] == ["store_result"]
 
 
+def test_nothing_is_left_of_an_alarm() -> None:
+    watch = Watch("a", "b", "c", 60.0, lambda _: None)
+    inside = watch.run(lambda: signal.getitimer(signal.ITIMER_REAL))
+    assert 0 < inside[0] <= 30
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
 def test_an_alarm_that_comes_as_a_call_returns_hits_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    alarm, rung = watch_module._alarm, []
-    set_due, ring = alarm.set, watch_module._ring
+    real, asked = watch_module.monotonic, []
 
-    def slow_when_over(due: float) -> None:
-        while due == math.inf and len(rung) < 2:
+    def slow_the_second_time() -> float:
+        asked.append(None)
+        end = real() + LIMIT
+        while len(asked) == 2 and real() < end:
             pass
-        set_due(due)
+        return real()
 
-    monkeypatch.setattr(alarm, "set", slow_when_over)
-    monkeypatch.setattr(alarm, "_ring", lambda frame: [rung.append(None), ring(frame)])
+    monkeypatch.setattr(watch_module, "monotonic", slow_the_second_time)
     host = hosts(good=lambda: time.sleep(LIMIT * 0.75) or ["answer"])
     assert host.all("worker_types") == [("good", ["answer"])]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     assert host.refused == []
 
 
-def test_an_alarm_that_was_lost_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alarm_module, "_LOST", LIMIT / 10)
-    monkeypatch.setattr(watch_module._alarm, "_is_sent", True)
-    monkeypatch.setattr(watch_module._alarm, "_sent_at", time.monotonic())
-    host = hosts(bad=sleeps)
+@pytest.mark.parametrize("broken_off", [1, 2], ids=["as it begins", "as it ends"])
+def test_a_call_that_a_signal_breaks_off_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch, broken_off: int
+) -> None:
+    real, asked = watch_module._signal.setitimer, []
+
+    def interrupted(which: int, seconds: float) -> tuple[float, float]:
+        asked.append(None)
+        answer = real(which, seconds)
+        if len(asked) == broken_off:
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(watch_module._signal, "setitimer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hosts(a=list).all("worker_types")
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    began = len(asked)
+    assert hosts(a=list).all("worker_types") == [("a", [])]
+    assert len(asked) == began + 2  # nothing is set for one that is over
+    assert watch_module._innermost is None
+
+
+def test_a_regular_expression_that_finds_no_end_is_cut_off() -> None:
+    host = hosts(bad=lambda: [re.match("(a+)+$", "a" * 40 + "b")])
     assert host.all("worker_types") == []
     assert [refused.name for refused in host.refused] == ["bad"]
-
-
-def test_after_a_fork_a_plugin_is_watched_as_before() -> None:
-    hosts(a=list).all("worker_types")
-    pid = os.fork()
-    if pid == 0:
-        try:
-            host = hosts(bad=sleeps)
-            host.all("worker_types")
-            os._exit(len(host.refused))
-        finally:
-            os._exit(9)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
 STOPPED = """

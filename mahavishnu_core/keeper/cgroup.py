@@ -22,36 +22,37 @@ class ControlGroups:
     def __init__(self, parent: str, base: str) -> None:
         self._parent = parent
         self._base = base
-        self._made = 0
-        self._here: str | None = None
+        self._here = self._go_to_new()
         """The group that we are in, where it is one for a command."""
-        self._is_given = True
-
-    def prepare(self) -> None:
-        """Be in an empty group, if there is one to be had, and in that of no command that was started."""
-        if not self._is_given:
-            return
-        self._made += 1
-        group = f"{self._base}/{self._made}"
-        try:
-            os.mkdir(group)
-            _write(f"{group}/cgroup.procs", "0")
-        except OSError:  # too many groups, say: the process table will have to do
-            _write(f"{self._parent}/cgroup.procs", "0")
-            self._here = None
-        else:
-            self._here = group
-        self._is_given = False
 
     def give(self) -> str | None:
-        """The group that we are in, to the command that was started just now; None if that has none."""
-        self._is_given = True
-        return self._here
+        """The group that we were in, to the command that was started just now; None if that has none.
+
+        We are in it no longer, whatever it does to its group, and whatever is done to it for its group.
+        """
+        given, self._here = self._here, self._go_to_new()
+        is_gone = self._here is not None or _go_to(self._parent)
+        return given if is_gone else None
 
     def close(self) -> None:
         """Give everything back. A group with a survivor in it stays, for a later keeper to sweep."""
         _write(f"{self._parent}/cgroup.procs", "0")
         remove(self._base)
+
+    def _go_to_new(self) -> str | None:
+        """An empty group, to which we have gone; None where there are too many, say.
+
+        Then the process table will have to do for the next command.
+        """
+        group = f"{self._base}/{os.urandom(6).hex()}"  # none that an old launch.json may name
+        try:
+            os.makedirs(group)
+        except OSError:
+            return None
+        if _go_to(group):
+            return group
+        remove(group)
+        return None
 
 
 def open_groups() -> ControlGroups | None:
@@ -66,11 +67,9 @@ def open_groups() -> ControlGroups | None:
         if not os.path.exists(f"{base}/cgroup.kill"):
             os.rmdir(base)
             return None
-        groups = ControlGroups(parent, base)
-        groups.prepare()
     except OSError:
         return None
-    return groups
+    return ControlGroups(parent, base)
 
 
 def is_available() -> bool:
@@ -132,6 +131,14 @@ def _own_group() -> str | None:
         mounts = [line.split(" - ") for line in file]
     roots = [head.split()[4] for head, tail in mounts if tail.split()[0] == "cgroup2"]
     return f"{roots[0]}{paths[0]}".rstrip("/") if paths and roots else None
+
+
+def _go_to(group: str) -> bool:
+    try:
+        _write(f"{group}/cgroup.procs", "0")
+    except OSError:
+        return False
+    return True
 
 
 def _sweep(parent: str) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
 _NOT_PLAIN = {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EACCES}
 """What opening says of a link, a socket, a file in the place of a directory, and one that may not be read."""
+_PIECE = 1 << 16
 _LARGEST_RECORD = 1 << 30
 """Bytes: a result holds a few copies of an answer, which has 16 MiB at most."""
 
@@ -68,10 +69,9 @@ def publish(path: str, record: Mapping[str, object], *, first_only: bool = False
             return
         os.link(temporary, path)
     except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        _drop(temporary)
         raise
-    os.unlink(temporary)
+    _drop(temporary)
 
 
 def touch(path: str) -> None:
@@ -101,12 +101,17 @@ def _read_plain(path: str) -> bytes:
         size = os.fstat(descriptor).st_size
         if size > _LARGEST_RECORD:
             raise ValueError("it is larger than any record of ours")
-        content = os.read(descriptor, size + 1)
-        while piece := os.read(descriptor, size + 1):
-            content += piece
-        return content
+        pieces = [os.read(descriptor, size + 1)]
+        while pieces[-1]:
+            pieces.append(os.read(descriptor, _PIECE))
+        return b"".join(pieces)
     finally:
         os.close(descriptor)
+
+
+def _drop(temporary: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)
 
 
 def _put(temporary: str, path: str) -> None:

@@ -74,8 +74,6 @@ class Server:
             self._step()
             self._start_queued()
             self._flush()
-            if self._groups is not None:
-                self._groups.prepare()  # nothing may be done to a command while we are in its group
 
     def _adopt(self) -> None:
         """Take up what a killed keeper left running: it has its slot, whichever engine comes first."""

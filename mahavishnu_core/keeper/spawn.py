@@ -50,11 +50,9 @@ def spawn(launch: Launch, groups: ControlGroups | None) -> tuple[int, str | None
 
     Raises OSError when it cannot be started; then nothing is left of the attempt.
     """
-    if groups is not None:
-        groups.prepare()
     with _standing_in(launch):
         pid = _spawn(launch)
-    return pid, groups.give() if groups is not None else None
+        return pid, groups.give() if groups else None
 
 
 def _spawn(launch: Launch) -> int:
