@@ -22,37 +22,33 @@ class ControlGroups:
     def __init__(self, parent: str, base: str) -> None:
         self._parent = parent
         self._base = base
-        self._here = self._go_to_new()
+        self._here = _gone_to(self._made())
         """The group that we are in, where it is one for a command."""
+        self._next = self._made()
 
     def give(self) -> str | None:
         """The group that we were in, to the command that was started just now; None if that has none.
 
         We are in it no longer, whatever it does to its group, and whatever is done to it for its group.
         """
-        given, self._here = self._here, self._go_to_new()
-        is_gone = self._here is not None or _go_to(self._parent)
-        return given if is_gone else None
+        given, self._here = self._here, _gone_to(self._next)
+        is_left = self._here is not None or _gone_to(self._parent) is not None
+        self._next = self._made()
+        return given if is_left else None
 
     def close(self) -> None:
         """Give everything back. A group with a survivor in it stays, for a later keeper to sweep."""
-        _write(f"{self._parent}/cgroup.procs", "0")
+        _gone_to(self._parent)
         remove(self._base)
 
-    def _go_to_new(self) -> str | None:
-        """An empty group, to which we have gone; None where there are too many, say.
-
-        Then the process table will have to do for the next command.
-        """
+    def _made(self) -> str | None:
+        """A new group; None where there are too many, say: the process table will have to do."""
         group = f"{self._base}/{os.urandom(6).hex()}"  # none that an old launch.json may name
         try:
             os.makedirs(group)
         except OSError:
             return None
-        if _go_to(group):
-            return group
-        remove(group)
-        return None
+        return group
 
 
 def open_groups() -> ControlGroups | None:
@@ -133,12 +129,14 @@ def _own_group() -> str | None:
     return f"{roots[0]}{paths[0]}".rstrip("/") if paths and roots else None
 
 
-def _go_to(group: str) -> bool:
+def _gone_to(group: str | None) -> str | None:
+    """The group, once we have gone there; None where that cannot be."""
     try:
-        _write(f"{group}/cgroup.procs", "0")
+        if group is not None:
+            _write(f"{group}/cgroup.procs", "0")
     except OSError:
-        return False
-    return True
+        return None
+    return group
 
 
 def _sweep(parent: str) -> None:
