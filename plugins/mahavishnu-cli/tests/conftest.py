@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import struct
 import subprocess
 import sys
@@ -189,6 +190,8 @@ class Terminal:
     def until(self, words: str) -> None:
         """Read until the program has shown these words."""
         while words not in self.seen:
+            readable, _, _ = select.select([self.master], [], [], PATIENCE)
+            assert readable, f"it never showed {words!r}: {self.seen!r}"
             self.seen += os.read(self.master, 65536).decode("utf-8", "replace")
 
     def all(self) -> str:

@@ -352,7 +352,8 @@ def start(home, terminal, *arguments):
 
 
 def test_the_live_view_shows_a_line_a_worker_and_ctrl_c_ends_it(home, terminal):
-    mixed = [line for both in zip(GOOD[:4], [*OPEN, *OPEN], strict=True) for line in both]
+    eve = events("eve", Text("one"), Text("two"), Text("three"), ToolCall("1", "Bash", {"command": "ls"}))
+    mixed = [line for both in zip(GOOD[:4], eve, strict=True) for line in both]
     path = record(home, *mixed, *events("ada", *[Text("and on")] * 5000), RESULT)
     process = start(home, terminal, path, "--speed", "20")
     terminal.until("2 under way")
