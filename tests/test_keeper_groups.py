@@ -83,17 +83,38 @@ print(os.path.exists(base))
 def test_where_no_more_groups_are_to_be_had_the_keeper_leaves_that_of_a_command_all_the_same():
     words = [sys.executable, "-I", "-S", "-c", SHORT, str(HOME)]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[[], [], []] None", "6 6", "False"]
+    assert done.stdout.splitlines() == ["[[], [], []] None", "7 7", "False"]
+
+
+SWEPT = """
+import os, sys
+sys.path.append(sys.argv[1])
+from mahavishnu_core.keeper.cgroup import members, open_groups, remove
+groups = open_groups()
+first = groups.give()
+remove(os.path.dirname(first))
+second, third = groups.give(), groups.give()
+print(members(second), os.path.isdir(third))
+groups.close()
+print(os.path.exists(os.path.dirname(first)))
+"""
+
+
+def test_a_keeper_whose_empty_groups_were_swept_away_makes_them_anew():
+    """Another keeper does that to the keeper that a command of its has started."""
+    words = [sys.executable, "-I", "-S", "-c", SWEPT, str(HOME)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[] True", "False"]
 
 
 STUCK = """
-import os, sys
+import errno, os, sys
 sys.path.append(sys.argv[1])
 from mahavishnu_core.keeper import cgroup
-groups = cgroup.open_groups()
-write, cgroup._write = cgroup._write, lambda path, text: 1 / 0 if "procs" not in path else fail()
-def fail():
-    raise OSError(23, "too many open files")
+groups, write = cgroup.open_groups(), cgroup._write
+def fail(path, text):
+    raise OSError(errno.ENFILE, "too many open files")
+cgroup._write = fail
 print(groups.give())
 cgroup._write = write
 print(groups.give(), cgroup.members(groups.give()))

@@ -31,7 +31,8 @@ class ControlGroups:
 
         We are in it no longer, whatever it does to its group, and whatever is done to it for its group.
         """
-        given, self._here = self._here, _gone_to(self._next)
+        # the empty one may have been swept away: by another keeper, where a command of that has started us
+        given, self._here = self._here, _gone_to(self._next) or _gone_to(self._made())
         is_left = self._here is not None or _gone_to(self._parent) is not None
         self._next = self._made()
         return given if is_left else None

@@ -64,14 +64,13 @@ def publish(path: str, record: Mapping[str, object], *, first_only: bool = False
     temporary = _beside(path)
     try:
         create(temporary, json.dumps(record).encode())
-        if not first_only:
+        if first_only:
+            os.link(temporary, path)
+        else:
             _put(temporary, path)
-            return
-        os.link(temporary, path)
-    except BaseException:
-        _drop(temporary)
-        raise
-    _drop(temporary)
+    finally:
+        with suppress(FileNotFoundError):  # it was renamed
+            os.unlink(temporary)
 
 
 def touch(path: str) -> None:
@@ -107,11 +106,6 @@ def _read_plain(path: str) -> bytes:
         return b"".join(pieces)
     finally:
         os.close(descriptor)
-
-
-def _drop(temporary: str) -> None:
-    with suppress(FileNotFoundError):
-        os.unlink(temporary)
 
 
 def _put(temporary: str, path: str) -> None:
