@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import multiprocessing
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -30,26 +31,42 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0, help="0 is another one each time")
     given = parser.parse_args()
+    # the fuzzer ends its program without cleaning up
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory()) as directory:
+        fuzzer = multiprocessing.get_context("fork").Process(target=_fuzz, args=(given, Path(directory)))
+        fuzzer.start()
+        fuzzer.join()
+    sys.exit(fuzzer.exitcode)
+
+
+def _memory() -> str | None:
+    """A directory that takes no disk, where there is one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def _fuzz(given: argparse.Namespace, directory: Path) -> None:
+    """Does not return; what it and the target write is in the directory."""
+    tempfile.tempdir = str(directory)
     seeds = {"stream": corpus.of_stream, "settings": corpus.of_settings}[given.target]
+    _write(directory / "corpus", seeds())
     finds = FINDS / given.target
     finds.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="corpus-") as directory:
-        _write(Path(directory), seeds())
-        options = {
-            "max_total_time": given.seconds,
-            "seed": given.seed,
-            "timeout": _SECONDS_OF_ONE,
-            "rss_limit_mb": _MOST_MB,
-            "max_len": _LONGEST,
-            "artifact_prefix": f"{finds}/",
-            "print_final_stats": 1,
-        }
-        words = [f"-{name}={value}" for name, value in options.items()]
-        atheris.Setup([sys.argv[0], *words, directory], TARGETS[given.target])
-        atheris.Fuzz()
+    options = {
+        "max_total_time": given.seconds,
+        "seed": given.seed,
+        "timeout": _SECONDS_OF_ONE,
+        "rss_limit_mb": _MOST_MB,
+        "max_len": _LONGEST,
+        "artifact_prefix": f"{finds}/",
+        "print_final_stats": 1,
+    }
+    words = [f"-{name}={value}" for name, value in options.items()]
+    atheris.Setup([sys.argv[0], *words, str(directory / "corpus")], TARGETS[given.target])
+    atheris.Fuzz()
 
 
 def _write(directory: Path, seeds: Iterable[bytes]) -> None:
+    directory.mkdir()
     for seed in seeds:
         (directory / hashlib.sha256(seed).hexdigest()).write_bytes(seed)
 

@@ -84,7 +84,7 @@ def _usual() -> Settings:
 @cache
 def _root() -> Path:
     """A home and a project, the same for all inputs."""
-    root = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    root = Path(tempfile.mkdtemp(prefix="fuzz-"))
     atexit.register(shutil.rmtree, root)
     (root / "project").mkdir()
     return root
