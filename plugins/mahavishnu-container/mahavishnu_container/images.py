@@ -70,14 +70,16 @@ def progress_of(
 ) -> Iterator[str]:
     """How far a pull is, whenever the daemon says something. Raises MahavishnuError with its reason to stop.
 
+    It does so when all is read: of what is read in part the SDK keeps the connection.
+
     A message tells of one layer: ``{"id": …, "status": "Downloading", "progressDetail": {"current": …,
     "total": …}}`` (seen in Docker 20.10).
     """
     sizes: dict[str, tuple[int, int]] = {}
     layers: dict[str, bool] = {}
+    why = None
     for message in messages:
-        if error := message.get("error"):
-            raise MahavishnuError(str(error))
+        why = why or message.get("error")
         layer, status, detail = message.get("id"), message.get("status"), message.get("progressDetail")
         if not isinstance(layer, str) or not isinstance(detail, dict):
             continue
@@ -89,3 +91,5 @@ def progress_of(
         have, total = (sum(column) for column in zip(*sizes.values(), strict=True)) if sizes else (0, 0)
         done = sum(layers.values())
         yield f"{done} of {len(layers)} layers, {have / _MIB:.0f} of {total / _MIB:.0f} MiB"
+    if why:
+        raise MahavishnuError(str(why))

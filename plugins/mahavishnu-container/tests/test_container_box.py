@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import random
+import signal
 import socket
 import stat
 import threading
@@ -21,7 +22,7 @@ from mahavishnu_container.shim.api import Daemon, DaemonError
 from mahavishnu_container.shim.box import Box, Pipes
 from mahavishnu_container.shim.follow import report
 from mahavishnu_container.shim.progress import MOST_REPORTS, ProgressSocket
-from mahavishnu_container.shim.start import Command, begin
+from mahavishnu_container.shim.start import Command, Starting, begin
 from mahavishnu_container.shim.tree import remove_tree
 from mahavishnu_container.shim.watch import Ended, _exit_code
 
@@ -240,7 +241,9 @@ def test_a_tree_that_is_not_there_or_a_link_is_left_alone(tmp_path):
 @pytest.fixture
 def hears(box, task):
     """A socket in the box."""
-    return ProgressSocket("progress.sock", str(task))
+    hears = ProgressSocket("progress.sock", str(task))
+    yield hears
+    hears._listener.close()
 
 
 def say(*pieces):
@@ -499,15 +502,21 @@ def asker(path, wakeup):
     return Daemon(str(path), "c1", wakeup[0])
 
 
-def hear(connection):
-    return connection.recv(65536)
+@pytest.fixture
+def watched(asker, wakeup, hears):
+    """A watch over a command that shows up by the other ends of its pipes."""
+    ends = [os.pipe() for _ in range(3)]
+    (_, control), (reply, _), (report, _) = ends
+    yield watch.Watch(asker, COMMAND, Pipes(control, reply, report), hears, wakeup[0]), ends
+    for descriptor in [end for pair in ends for end in pair]:
+        with suppress(OSError):  # a test has closed it
+            os.close(descriptor)
 
 
-def test_a_command_is_created_and_started(path):
+def test_a_command_is_created_and_started(path, watched):
     with played(path, CREATED, (200, "")) as asked:
         starting = begin(str(path), "c1", COMMAND)
-        assert starting is not None
-        assert (starting.execution, starting.status(hear)) == ("e1", 200)
+        assert watched[0]._started(starting) == "e1"
     assert asked == ["POST /containers/c1/exec", "POST /exec/e1/start"]
 
 
@@ -526,18 +535,73 @@ def test_a_daemon_that_is_not_there_is_left_to_the_careful_way(path):
 
 
 @pytest.mark.parametrize("answer", [b"", b"junk", b"HTTP/1.0 "], ids=str)
-def test_a_daemon_that_hangs_up_while_it_starts_is_no_success(path, answer):
-    with played(path, CREATED, answer):
+def test_a_daemon_that_hangs_up_while_it_starts_is_no_success_and_not_asked_again(path, watched, answer):
+    with played(path, CREATED, answer) as asked:
         starting = begin(str(path), "c1", COMMAND)
-        with pytest.raises(ValueError):
-            starting.status(hear)
+        with pytest.raises(DaemonError, match="did not say whether it has started"):
+            watched[0]._started(starting)
+    assert len(asked) == 2
 
 
-def test_the_careful_way_starts_a_container_that_was_stopped(path, asker):
+@contextmanager
+def silent():
+    """A command that a daemon is told to start, of which it says nothing."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Starting("e1", ours)
+
+
+@pytest.mark.parametrize(("word", "number"), [(b"ready\n", 1), (b"exit 3\n", 2)])
+def test_a_command_that_shows_up_runs_whatever_its_daemon_says(watched, word, number):
+    watch_over, ends = watched
+    os.write(ends[number][1], word)
+    with silent() as starting:
+        assert watch_over._started(starting) == "e1"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_command_that_has_left_has_run_whatever_its_daemon_says(watched, number):
+    watch_over, ends = watched
+    os.close(ends[number][1])
+    with silent() as starting:
+        assert watch_over._started(starting) == "e1"
+
+
+def test_a_daemon_that_says_nothing_of_a_command_is_waited_for_so_long_and_not_asked_again(
+    path, asker, watched
+):
+    asker.patience = 0.05
+    silence = pytest.raises(DaemonError, match="did not say whether it has started: timed out")
+    with played(path) as asked, silent() as starting, silence:
+        watched[0]._started(starting)
+    assert asked == []
+
+
+def test_a_silent_daemon_is_waited_for_less_once_the_end_was_asked_for(watched, wakeup, monkeypatch):
+    monkeypatch.setattr(watch, "HURRIED", 0.05)
+    os.write(wakeup[1], bytes([signal.SIGTERM]))
+    with silent() as starting, pytest.raises(DaemonError, match="timed out"):
+        watched[0]._started(starting)
+    assert os.read(watched[1][0][0], 64) == b"TERM\nCONT\n", "it is asked all the same"
+
+
+def test_what_is_refused_in_the_quick_way_is_started_in_the_careful_one(path, watched):
+    with played(path, CREATED, (409, "{}"), (201, '{"Id":"e2"}'), (200, "")):
+        assert watched[0]._started(begin(str(path), "c1", COMMAND)) == "e2"
+
+
+def test_what_is_refused_in_the_careful_way_is_not_started(path, watched):
+    refused = (400, '{"message": "no such user"}')
+    with played(path, CREATED, refused), pytest.raises(DaemonError, match="no such user") as caught:
+        watched[0]._started(None)
+    assert caught.value.status == 400
+
+
+def test_the_careful_way_starts_a_container_that_was_stopped(path, watched):
     stopped = (409, '{"message": "Container c1 is not running"}')
     state = (200, '{"State": {"Running": false}}')
     with played(path, stopped, state, (204, ""), CREATED, (200, "")) as asked:
-        assert asker.start_command(COMMAND) == "e1"
+        assert watched[0]._started(None) == "e1"
     assert asked[2] == "POST /containers/c1/start"
 
 
@@ -635,20 +699,15 @@ RESTART, REMOVE = "POST /containers/c1/restart?t=0", "DELETE /containers/c1?forc
     ],
     ids=["gone", "started again", "removed", "not removed", "no answer", "no daemon"],
 )
-def test_what_does_not_obey_is_ended_by_the_daemon(
-    path, asker, wakeup, hears, monkeypatch, answers, last, seen
-):
+def test_what_does_not_obey_is_ended_by_the_daemon(path, watched, monkeypatch, answers, last, seen):
     monkeypatch.setattr(watch, "_LAG", 0.001)
     monkeypatch.setattr(watch, "_LOOK", 0.002)
-    ended, ends = Ended(), [os.pipe() for _ in range(3)]
-    watched = watch.Watch(asker, COMMAND, Pipes(*(reader for reader, _ in ends)), hears, wakeup[0])
+    ended = Ended()
     with played(path, *answers) as asked:
-        watched._use_force(ended)
+        watched[0]._use_force(ended)
     assert asked[-1] == last
     assert {name: ended[name] for name in seen} == seen
     assert (ended["exit_code"], ended["reason"]) == (None, "container")
-    for descriptor in [end for pair in ends for end in pair]:
-        os.close(descriptor)
 
 
 @pytest.mark.parametrize("status", [204, 404, 409])

@@ -536,11 +536,19 @@ def test_a_pull_says_how_far_it_is():
     ]
 
 
-def test_a_pull_that_fails_says_why():
-    told = progress_of([*RECORDED[:2], {"errorDetail": {"message": "x"}, "error": "toomanyrequests: wait"}])
+def test_a_pull_that_fails_says_why_once_all_is_read():
+    is_read = []
+
+    def messages():
+        yield from RECORDED[:2]
+        yield {"errorDetail": {"message": "x"}, "error": "toomanyrequests: wait"}
+        is_read.append(True)
+
+    told = progress_of(messages())
     assert next(told)
     with pytest.raises(MahavishnuError, match="toomanyrequests: wait"):
         next(told)
+    assert is_read
 
 
 def of_the_first_call(cause):

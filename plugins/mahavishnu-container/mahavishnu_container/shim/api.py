@@ -39,8 +39,11 @@ class Daemon:
         self.patience = start.PATIENCE
         self._wakeup = wakeup
 
-    def start_command(self, command: start.Command) -> str:
-        """Start a command that goes on by itself; the daemon's id for it. Raises DaemonError."""
+    def start_command(self, command: start.Command) -> start.Starting:
+        """Have a command started that goes on by itself, and its container where need be.
+
+        Raises DaemonError.
+        """
         try:
             made = self._call("POST", f"/containers/{self.container}/exec", command.as_json())
         except DaemonError as error:
@@ -49,9 +52,27 @@ class Daemon:
             # it was stopped with its daemon, or with the machine
             self._call("POST", f"/containers/{self.container}/start")
             made = self._call("POST", f"/containers/{self.container}/exec", command.as_json())
-        execution = str(made["Id"])
-        self._call("POST", f"/exec/{execution}/start", '{"Detach": true}')
-        return execution
+        try:
+            return start.order_start(self.socket_path, str(made["Id"]), self.patience)
+        except OSError as error:
+            raise self._silent(error) from None
+
+    def has_answered(self, starting: start.Starting) -> bool:
+        """Whether the daemon says anything of what it is to start."""
+        poll = select.poll()
+        poll.register(starting.connection, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def require_started(self, starting: start.Starting) -> None:
+        """Take in the answer about what the daemon is to start. Raises DaemonError but for a yes."""
+        try:
+            if not self.has_answered(starting):
+                raise TimeoutError("timed out")
+            _content(start.read(starting.connection))
+        except (OSError, ValueError, IndexError) as error:
+            raise DaemonError(f"the daemon did not say whether it has started: {error}") from None
+        finally:
+            starting.connection.close()
 
     def exit_code(self, execution: str) -> int | None:
         """How a command ended, None where that is not known. Raises DaemonError.
@@ -145,13 +166,21 @@ class Daemon:
                 answer = self.hear(connection)
             finally:
                 connection.close()
-            status = int(answer.split(b" ", 2)[1])
+            return _content(answer)
         except (OSError, ValueError, IndexError) as error:
-            raise DaemonError(f"the daemon at {self.socket_path} does not answer: {error}") from None
-        content = answer.partition(b"\r\n\r\n")[2]
-        if status >= 400:
-            raise DaemonError(_message(content), status)
-        return content
+            raise self._silent(error) from None
+
+    def _silent(self, error: Exception) -> DaemonError:
+        return DaemonError(f"the daemon at {self.socket_path} does not answer: {error}")
+
+
+def _content(answer: bytes) -> bytes:
+    """Raises DaemonError for a refusal, ValueError and IndexError where it is no answer."""
+    status = int(answer.split(b" ", 2)[1])
+    content = answer.partition(b"\r\n\r\n")[2]
+    if status >= 400:
+        raise DaemonError(_message(content), status)
+    return content
 
 
 def _message(content: bytes) -> str:

@@ -82,7 +82,7 @@ def _hear_terms() -> int:
 def _explained(error: DaemonError) -> str:
     if error.status == 404:
         return "its container is gone: close the worker, and spawn another"
-    return f"it could not be started in its container: {error}"
+    return f"starting it in its container failed: {error}"
 
 
 def _as_json(value: str | int | list[str] | None) -> str:

@@ -9,10 +9,6 @@ from __future__ import annotations
 import _socket
 from _json import encode_basestring_ascii as quoted
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 PATIENCE = 30.0
 """Seconds in which the daemon must have answered a call."""
 _AT_ONCE = 3.0
@@ -43,16 +39,8 @@ class Starting:
     def __init__(self, execution: str, connection: _socket.socket) -> None:
         self.execution = execution
         """The daemon's id for it."""
-        self._connection = connection
-
-    def status(self, hear: Callable[[_socket.socket], bytes]) -> int:
-        """The daemon's answer: 200 when it runs. Raises OSError and ValueError where there is none."""
-        try:
-            return int(hear(self._connection).split(b" ", 2)[1])
-        except IndexError:
-            raise ValueError("the daemon hung up") from None
-        finally:
-            self._connection.close()
+        self.connection = connection
+        """Where the answer comes; open until then, or a daemon may take the command back."""
 
 
 def begin(socket_path: str, container: str, command: Command) -> Starting | None:
@@ -66,10 +54,15 @@ def begin(socket_path: str, container: str, command: Command) -> Starting | None
         if b" 201 " not in before[:20]:
             return None
         execution = after[: after.index(b'"')].decode()
-        order = request("POST", f"/exec/{execution}/start", '{"Detach": true}')
-        return Starting(execution, send(socket_path, order))
+        return order_start(socket_path, execution)
     except (OSError, ValueError):
         return None
+
+
+def order_start(socket_path: str, execution: str, patience: float = PATIENCE) -> Starting:
+    """Tell the daemon to start what it has an id for. Raises OSError."""
+    order = request("POST", f"/exec/{execution}/start", '{"Detach": true}')
+    return Starting(execution, send(socket_path, order, patience))
 
 
 def request(method: str, path: str, body: str) -> bytes:

@@ -87,6 +87,11 @@ class Watch:
         return self._exit is not None or self._pipes.report not in self._open
 
     @property
+    def _was_there(self) -> bool:
+        """Whether the command has begun, for all that came by its pipes."""
+        return self._has_shown_up or self._has_left or self._is_alone
+
+    @property
     def _is_alone(self) -> bool:
         """Whether nobody in the container watches over the command any more, or answers."""
         return self._is_mute or self._pipes.reply not in self._open
@@ -108,12 +113,26 @@ class Watch:
         return seen
 
     def _started(self, starting: Starting | None) -> str:
+        """The daemon's id of the command, once that runs. Raises DaemonError."""
         try:
-            if starting is not None and starting.status(self._daemon.hear) == 200:
-                return starting.execution
-        except (OSError, ValueError) as error:  # it may run: never start it twice
-            raise DaemonError(f"the daemon did not say whether it has started: {error}") from None
-        return self._daemon.start_command(self._command)
+            if starting is not None:
+                return self._seen_started(starting)
+        except DaemonError as error:
+            if error.status == 0:  # it may run: never start it twice
+                raise
+        return self._seen_started(self._daemon.start_command(self._command))
+
+    def _seen_started(self, starting: Starting) -> str:
+        """Wait for the command itself or for what the daemon says: that may hang while the command runs."""
+
+        def is_known() -> bool:
+            return self._was_there or self._daemon.has_answered(starting)
+
+        self._pump(lambda: is_known() or self._terms > 0, self._daemon.patience, _LOOK)
+        self._pump(is_known, HURRIED if self._terms else 0, _LOOK)
+        if not self._was_there:
+            self._daemon.require_started(starting)
+        return starting.execution
 
     def _is_stillborn(self) -> bool:
         """Whether what was started is gone without a word: its pipes tell of nobody who never came."""
