@@ -76,6 +76,8 @@ def lint(session: nox.Session) -> None:
         "flake8",
         "--select",
         "ASYNC1,ASYNC2",
+        "--enable",  # the others are not looked for at all
+        "ASYNC1,ASYNC2",
         "--startable-in-context-manager",
         "_keep_open",
         "--isolated",
