@@ -27,7 +27,7 @@ from mahavishnu_core.errors import (
     UsageError,
     WorkerBusy,
 )
-from mahavishnu_core.keeper.files import create, is_directory, names, publish, read_record, touch
+from mahavishnu_core.keeper.files import create, is_directory, is_file, names, publish, read_record, touch
 from mahavishnu_core.models import Exit, Task, Worker, WorkerResult, WorkerStatus, utc_now
 from mahavishnu_core.records import (
     Damaged,
@@ -293,9 +293,14 @@ class StateDir:
     def status(self, task: Task) -> WorkerStatus:
         if (result := self.result(task)) is not None:
             return result.status
-        return WorkerStatus.RUNNING if self.was_launched(task) else WorkerStatus.PENDING
+        return WorkerStatus.RUNNING if self._may_act(task) else WorkerStatus.PENDING
+
+    def _may_act(self, task: Task) -> bool:
+        """Whether the command is there: it gets its output before it begins, and ``launch.json`` after."""
+        return self.was_launched(task) or is_file(f"{task.directory}/stdout.jsonl")
 
     def was_launched(self, task: Task) -> bool:
+        """Whether it is written down what was started."""
         return os.path.exists(f"{task.directory}/launch.json")
 
     def launched_at(self, task: Task) -> str | None:
@@ -309,7 +314,7 @@ class StateDir:
 
     def waits_elsewhere(self, task: Task) -> bool:
         """Whether the task waits for a slot in the engine that was given it: no place knows of it yet."""
-        return self.status(task) is WorkerStatus.PENDING and self.owner_lives(task)
+        return self.result(task) is None and not self.was_launched(task) and self.owner_lives(task)
 
     def exit(self, task: Task) -> Exit | None:
         record = read_record(f"{task.directory}/exit.json")

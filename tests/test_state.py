@@ -402,6 +402,19 @@ def test_a_task_is_pending_then_running_then_what_its_result_says(state):
     assert state.launched_at(task) == "2026-01-01T00:00:00+00:00"
 
 
+def test_a_command_that_may_act_already_is_running_though_that_is_not_written_down_yet(state):
+    task = state.add_task(add_worker(state), "a prompt", 300)
+    (task.directory / "stdout.jsonl").touch()
+    assert state.status(task) is WorkerStatus.RUNNING
+    assert state.waits_elsewhere(task), "who follows it waits until it is"
+
+
+def test_a_link_in_the_place_of_output_is_no_command(state):
+    task = state.add_task(add_worker(state), "a prompt", 300)
+    (task.directory / "stdout.jsonl").symlink_to("/dev/null")
+    assert state.status(task) is WorkerStatus.PENDING
+
+
 def test_nothing_is_known_of_a_task_that_has_not_begun(state):
     task = state.add_task(add_worker(state), "a prompt", 300)
     assert (state.exit(task), state.result(task), state.launched_at(task)) == (None, None, None)

@@ -79,10 +79,19 @@ def touch(path: str) -> None:
 
 def is_directory(path: str) -> bool:
     """Whether there is one, and no link to one."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_file(path: str) -> bool:
+    """Whether there is a plain one, and no link to one."""
+    return stat.S_ISREG(_mode(path))
+
+
+def _mode(path: str) -> int:
     try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
+        return os.lstat(path).st_mode
     except OSError:
-        return False
+        return 0
 
 
 def names(directory: str) -> list[str]:
